@@ -1,0 +1,52 @@
+# Each target does its own set-up: a virtual environment in ./.venv and, on Debian as root, missing system libraries.
+# Options: QT=pyqt6 (environment ./.venv-pyqt6), JOBS=4 (test processes), PYTHON=/path/to/python, ARGS="..." (to the demo or pytest).
+QT ?= pyqt5
+JOBS ?= 2
+VENV := .venv$(if $(filter-out pyqt5,$(QT)),-$(QT))
+BIN := $(VENV)/bin
+
+# One thread per test process: the processes share the cores. Software OpenGL would otherwise take them all.
+TEST_ENV := QT_API=$(QT) OMP_NUM_THREADS=1 LP_NUM_THREADS=1
+# Looked up late, after set-up may have installed it. Without it (macOS, Windows) the tests use the real display.
+XVFB = $(shell command -v xvfb-run >/dev/null && echo "env QT_QPA_PLATFORM=xcb xvfb-run -a -s '-screen 0 1600x1000x24'")
+PYTEST = $(TEST_ENV) $(XVFB) $(BIN)/python -m pytest
+SECTION = @printf '\n== %s\n'
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow bench lint clean set-up
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@sed -n '2s/^# //p' $(MAKEFILE_LIST)
+
+demo: set-up  ## run the whole main job on a simulated subject, then open the window (about 4 minutes on two idle cores)
+	QT_API=$(QT) $(BIN)/brain2pix demo $(ARGS)
+
+test: lint  ## check the code and run the tests
+	$(SECTION) "pytest"
+	$(PYTEST) -n $(JOBS) --dist loadgroup $(ARGS)
+
+test-slow: set-up  ## the proofs that take minutes: recovery of the truth, training from end to end, installation from a wheel
+	$(PYTEST) -m slow --timeout 3600 $(ARGS)
+
+bench: set-up  ## measure what we promise about speed
+	$(PYTEST) tests/bench -o addopts="--strict-markers --import-mode=importlib" --benchmark-only $(ARGS)
+
+lint: set-up  ## the quick checks: format, rules, types, layers, spelling
+	$(SECTION) "ruff check"
+	@$(BIN)/ruff check
+	$(SECTION) "ruff format"
+	@$(BIN)/ruff format --check
+	$(SECTION) "mypy"
+	@$(BIN)/mypy
+	$(SECTION) "import-linter"
+	@$(BIN)/lint-imports --no-logo
+	$(SECTION) "typos"
+	@$(BIN)/typos
+
+clean:  ## remove what was built or cached (not the environments, not results)
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	find src napari_brain2pix resources tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+set-up:
+	@scripts/set_up.sh $(QT) $(VENV)

@@ -1,0 +1,180 @@
+"""The live decoder: a child process that keeps the model in memory. Torch is never imported by the window."""
+
+import base64
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+
+from napari_brain2pix._guard import guarded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_brain2pix._state import State
+
+GRACE_MS = 1500  # from closing its input to killing it
+TAIL = 2000  # characters of its error output that are kept for a message
+
+
+class LiveDecoder(QObject):
+    """Sends one request at a time to the child; of those that wait, the newest of each purpose is kept.
+
+    Signals
+    -------
+    ready : greeting of the child: what it can be asked for
+    answered : purpose, request, answer (JSON values)
+    busy_changed : bool
+    died : str, why
+
+    Parameters
+    ----------
+    state : State, for reporting problems
+    """
+
+    ready = Signal(object)
+    answered = Signal(str, object, object)
+    busy_changed = Signal(bool)
+    died = Signal(str)
+
+    def __init__(self, state: "State", parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.state = state
+        self._process: QProcess | None = None
+        self._waiting: dict[str, dict[str, Any]] = {}
+        self._in_flight: tuple[str, dict[str, Any]] | None = None
+        self._number = 0
+        self._errors = ""
+        self._line = b""
+
+    @property
+    def running(self) -> bool:
+        """Whether the child is there."""
+        return self._process is not None and self._process.state() != QProcess.ProcessState.NotRunning
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being waited for."""
+        return self._in_flight is not None or bool(self._waiting)
+
+    @property
+    def process_id(self) -> int:
+        """Of the child; 0 if there is none."""
+        return int(self._process.processId()) if self._process is not None else 0
+
+    def start(self, model: "Path", subject: "Path") -> None:
+        """Start the child for a model and a subject; it takes a few seconds to load them, requests wait meanwhile."""
+        self.stop()
+        process = QProcess(self)
+        environment = QProcessEnvironment.systemEnvironment()
+        environment.insert("PYTHONUNBUFFERED", "1")
+        process.setProcessEnvironment(environment)
+        process.readyReadStandardOutput.connect(self._read)
+        process.readyReadStandardError.connect(self._read_errors)
+        process.finished.connect(self._finished)
+        process.errorOccurred.connect(self._failed_to_start)
+        self._process, self._errors, self._line = process, "", b""
+        process.start(sys.executable, ["-m", "brain2pix.compute.live", str(model), str(subject)])
+
+    def request(self, purpose: str, values: dict[str, Any]) -> None:
+        """Ask for a picture; it replaces a waiting request of the same purpose.
+
+        Parameters
+        ----------
+        purpose : str, comes back with the answer
+        values : dict, `stimulus_id`, `region` (None: no stimulation), `mode`, `amplitude`
+        """
+        self._waiting.pop(purpose, None)
+        self._waiting[purpose] = values
+        self._send()
+
+    def forget(self, purpose: str) -> None:
+        """Drop the waiting request of a purpose."""
+        self._waiting.pop(purpose, None)
+
+    def stop(self) -> None:
+        """End the child: it leaves when its input closes, and is killed if it does not."""
+        process, self._process = self._process, None
+        self._waiting.clear()
+        self._in_flight = None
+        if process is None:
+            return
+        process.blockSignals(True)
+        if process.state() != QProcess.ProcessState.NotRunning:
+            process.closeWriteChannel()
+            if not process.waitForFinished(GRACE_MS):
+                process.kill()
+                process.waitForFinished(GRACE_MS)
+        process.deleteLater()
+
+    def _send(self) -> None:
+        if self._in_flight is not None or not self._waiting or not self.running:
+            return
+        purpose = next(iter(self._waiting))
+        values = self._waiting.pop(purpose)
+        self._number += 1
+        self._in_flight = (purpose, values)
+        self._process.write(json.dumps({"id": self._number, **values}).encode() + b"\n")
+        self.busy_changed.emit(True)
+
+    @guarded
+    def _read(self) -> None:
+        if self._process is None:
+            return
+        self._line += bytes(self._process.readAllStandardOutput())
+        *lines, self._line = self._line.split(b"\n")
+        for line in lines:
+            if line.strip():
+                self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            answer = json.loads(line)
+        except ValueError:  # something printed by a library
+            self._errors = (self._errors + line.decode(errors="replace") + "\n")[-TAIL:]
+            return
+        if isinstance(answer, dict) and answer.get("ready"):
+            self.ready.emit(answer)
+        if not isinstance(answer, dict) or answer.get("id") != self._number or self._in_flight is None:
+            return
+        purpose, values = self._in_flight
+        self._in_flight = None
+        self.answered.emit(purpose, values, answer)
+        if self._waiting:
+            self._send()
+        else:
+            self.busy_changed.emit(False)
+
+    @guarded
+    def _read_errors(self) -> None:
+        if self._process is not None:
+            self._errors = (self._errors + bytes(self._process.readAllStandardError()).decode(errors="replace"))[-TAIL:]
+
+    @guarded
+    def _failed_to_start(self, error: Any) -> None:
+        if error == QProcess.ProcessError.FailedToStart:
+            self._end(f"The decoder could not be started: {sys.executable} is not executable.")
+
+    @guarded
+    def _finished(self, code: int, status: Any) -> None:
+        killed = status == QProcess.ExitStatus.CrashExit
+        self._read_errors()
+        said = self._errors.strip().splitlines()
+        reason = f"killed by the system (signal {code}), probably out of memory" if killed else said[-1] if said else f"exit code {code}"
+        self._end(f"The decoder stopped: {reason}. The window and your data are not affected.")
+
+    def _end(self, why: str) -> None:
+        if self._process is not None:
+            self._process.deleteLater()
+        self._process = None
+        self._in_flight = None
+        self._waiting.clear()
+        self.busy_changed.emit(False)
+        self.died.emit(why)
+
+
+def picture_bytes(answer: dict[str, Any]) -> bytes | None:
+    """PNG of an answer; None if it holds none."""
+    encoded = answer.get("image")
+    return base64.b64decode(encoded) if isinstance(encoded, str) else None

@@ -1,0 +1,140 @@
+"""What the user has chosen. Panels change it and listen to it; no panel knows another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from brain2pix.data.regions import default_region, region_mask
+from brain2pix.errors import Brain2PixError
+from napari_brain2pix._maps import MapKind, MapView, map_kinds, map_view, threshold_range
+from napari_brain2pix._workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MEAN = "mean"  # the base "average response" in the protocol of the live decoder
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region expression and what it selects; `problem` says why it selects nothing."""
+
+    text: str
+    mask: "NDArray[np.bool_]"
+    problem: str = ""
+
+
+class State(QObject):
+    """The opened workspace and everything chosen in it.
+
+    Signals
+    -------
+    opening : Workspace, for the scene: the panels ask it what can be shown
+    opened : Workspace, for the panels
+    view_changed : view, plane
+    map_changed : MapView or None
+    region_changed : Region
+    base_changed : stimulus id, or "mean"
+    problem : str, for the user; empty when it is over
+    """
+
+    opening = Signal(object)
+    opened = Signal(object)
+    view_changed = Signal(str, str)
+    map_changed = Signal(object)
+    region_changed = Signal(object)
+    base_changed = Signal(str)
+    problem = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.workspace: Workspace | None = None
+        self.kinds: dict[str, MapKind] = {}
+        self.kind: MapKind | None = None
+        self.threshold = 0.0
+        self.found: MapView | None = None
+        self.region = Region("", np.zeros(0, dtype=bool))
+        self.view, self.plane = "volume", "axial"
+        self.base = ""
+
+    def open(self, path: Path) -> None:
+        """Open a folder; on an error what was open stays.
+
+        Raises
+        ------
+        Brain2PixError
+        """
+        workspace = open_workspace(Path(path))
+        self.workspace = workspace
+        self.kinds = map_kinds(workspace.map) if workspace.map is not None else {}
+        self.kind = next(iter(self.kinds.values()), None)
+        self.threshold = threshold_range(workspace.map)[1] if workspace.map is not None else 0.0
+        self.found = self._found()
+        ids = workspace.pictures.stimulus_ids
+        self.base = ids[0] if ids else MEAN
+        self.problem.emit("\n".join(workspace.notes))
+        self.opening.emit(workspace)
+        self.opened.emit(workspace)
+        self.set_region(first_region(workspace.subject.areas))
+        self.base_changed.emit(self.base)
+
+    def set_view(self, view: str, plane: str | None = None) -> None:
+        """Choose "volume", "inflated" or "flat", and for the volume "axial", "coronal", "sagittal" or "3d"."""
+        self.view, self.plane = view, plane or self.plane
+        self.view_changed.emit(self.view, self.plane)
+
+    def set_kind(self, name: str) -> None:
+        """Choose a map by its name."""
+        if name in self.kinds:
+            self.kind = self.kinds[name]
+            self._remap()
+
+    def set_threshold(self, value: float) -> None:
+        """Choose the least quality."""
+        self.threshold = value
+        self._remap()
+
+    def set_region(self, text: str) -> None:
+        """Choose voxels by an expression; a bad one is kept with its problem and selects nothing."""
+        if self.workspace is None:
+            return
+        subject = self.workspace.subject
+        try:
+            self.region = Region(text, np.asarray(region_mask(text, subject.areas), dtype=bool))
+        except Brain2PixError as error:
+            self.region = Region(text, np.zeros(len(subject.voxels), dtype=bool), str(error))
+        self.region_changed.emit(self.region)
+
+    def set_base(self, name: str) -> None:
+        """Choose a test image, or the mean response."""
+        self.base = name
+        self.base_changed.emit(name)
+
+    def _remap(self) -> None:
+        self.found = self._found()
+        self.map_changed.emit(self.found)
+
+    def _found(self) -> MapView | None:
+        if self.workspace is None or self.workspace.map is None or self.kind is None:
+            return None
+        return map_view(self.workspace.map, self.kind, self.threshold)
+
+    def caption(self) -> str:
+        """Say what is on the canvas in one line, with the threshold and where the data come from."""
+        if self.workspace is None:
+            return ""
+        simulated = "simulated data" if self.workspace.subject.simulated else ""
+        if self.found is None or self.workspace.map is None:
+            return simulated
+        parts = (self.found.kind.name, self.workspace.map.source, f"quality ≥ {self.threshold:.2f}", simulated)
+        return " · ".join(part for part in parts if part)
+
+
+def first_region(areas: "dict[str, NDArray[np.bool_]]") -> str:
+    """V1 of one hemisphere: its stimulation changes one half of the picture."""
+    if all(name in areas for name in ("V1", "L")) and (areas["V1"] & areas["L"]).any():
+        return "V1 & L"
+    return default_region(areas)

@@ -1,0 +1,271 @@
+"""The right dock: everything of brain2pix that is not the canvas; it opens the gallery at the bottom."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+
+from napari_brain2pix import _layers as layers
+from napari_brain2pix import _sample_data as sample
+from napari_brain2pix._guard import guarded
+from napari_brain2pix._live import LiveDecoder, picture_bytes
+from napari_brain2pix._scene import Scene
+from napari_brain2pix._simulate import SampleMaker
+from napari_brain2pix._state import State
+from napari_brain2pix.widgets._parts import picture_of
+from napari_brain2pix.widgets.data import DataPanel
+from napari_brain2pix.widgets.gallery import Gallery
+from napari_brain2pix.widgets.maps import MapsPanel
+from napari_brain2pix.widgets.stimulate import StimulatePanel
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_brain2pix._maps import MapView
+    from napari_brain2pix._state import Region
+    from napari_brain2pix._workspace import Workspace
+
+MIN_WIDTH = 340
+GALLERY = "brain2pix pictures"
+NOTHING = {"region": None, "mode": "add", "amplitude": 0.0}  # responses as they are
+
+
+class BrainDock(QWidget):
+    """Dock of brain2pix.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    """
+
+    def __init__(self, viewer: "napari.viewer.Viewer") -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.state = State(self)
+        self.scene = Scene(viewer)
+        self.live = LiveDecoder(self.state, self)
+        self.maker = SampleMaker(self.state, self)
+        self.data = DataPanel(self.state, self.maker)
+        self.maps = MapsPanel(self.state, self.scene)
+        self.stimulate = StimulatePanel(self.state)
+        self.gallery = Gallery(self.state)
+        self.gallery.setParent(self)  # until it has a dock of its own
+        self.gallery.hide()
+        self._over = False
+        self._settled = False  # no reference to the window is kept: it would outlive its closing
+        self._asked_base = ""
+        self._result = ""
+        self._lay_out()
+        self._connect()
+        viewer.layers.events.inserted.connect(self._layer_came)
+        QTimer.singleShot(0, self._settle)
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(12, 10, 12, 10)
+        column.setSpacing(10)
+        for panel in (self.data, self.maps, self.stimulate):
+            column.addWidget(panel)
+        column.addStretch(1)
+        self.maps.hide()  # until there is something to look at
+        self.stimulate.hide()
+        scroll = QScrollArea()
+        scroll.setWidget(inner)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.addWidget(scroll)
+        self.setMinimumWidth(MIN_WIDTH)
+
+    def _connect(self) -> None:
+        state = self.state
+        state.opening.connect(self._show)
+        state.opened.connect(self._compose)  # after the panels, which connected themselves before
+        state.view_changed.connect(self._show_view)
+        state.map_changed.connect(self._show_map)
+        state.region_changed.connect(self._show_region)
+        self.stimulate.wanted.connect(self._want)
+        self.stimulate.unwanted.connect(self._do_not_want)
+        self.stimulate.restart.connect(self._start_decoder)
+        self.live.answered.connect(self._answered)
+        self.live.busy_changed.connect(self._busy)
+        self.live.died.connect(self._decoder_died)
+
+    # -- opening
+
+    @guarded
+    def open(self, folder: Any) -> None:
+        """Open a subject or demo folder; problems are shown in the dock."""
+        self.state.open(Path(folder))
+
+    def _show_gallery(self) -> None:
+        """Dock the pictures; again if the user had closed them."""
+        if not isinstance(self.gallery.parent(), QDockWidget):
+            self.viewer.window.add_dock_widget(self.gallery, name=GALLERY, area="bottom", add_vertical_stretch=False)
+            self.gallery.show()
+
+    @guarded
+    def _show(self, workspace: "Workspace") -> None:
+        self._show_gallery()
+        self.maps.show()
+        self.stimulate.show()
+        self.live.stop()
+        self._asked_base = ""
+        self.scene.show(workspace, self.state.found)
+
+    @guarded
+    def _compose(self, workspace: "Workspace") -> None:
+        """Arrange the first look: inflated cortex with its map, or the volume where there is none."""
+        view = "inflated" if workspace.map is not None and self.scene.cortex.has("inflated") else "volume"
+        self.state.set_view(view)
+        if workspace.model is not None:
+            sample.remember(workspace.folder)
+            self._start_decoder()
+
+    @guarded
+    def _layer_came(self, event: Any = None) -> None:
+        QTimer.singleShot(0, self._adopt)
+
+    @guarded
+    def _settle(self) -> None:
+        """Once the dock is in a window: let the right dock reach the bottom, end the child with the window, adopt what is there."""
+        window = self.window()
+        if isinstance(window, QMainWindow) and not self._settled:
+            window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+            window.installEventFilter(self)
+            self._settled = True
+        self._adopt()
+
+    @guarded
+    def _adopt(self) -> None:
+        """Take over layers that our reader put into the viewer."""
+        fresh = [layer for layer in self.viewer.layers if layers.is_fresh(layer.metadata)]
+        if not fresh and self.state.workspace is None:
+            fresh = [layer for layer in self.viewer.layers if layers.came_from(layer.metadata) is not None]  # of a dock that was closed
+        if fresh:
+            self.state.open(layers.came_from(fresh[-1].metadata))
+
+    # -- the brain
+
+    @guarded
+    def _show_view(self, view: str, plane: str) -> None:
+        self.scene.set_view(view, plane)
+        self.scene.set_caption(self.state.caption())
+
+    @guarded
+    def _show_map(self, found: "MapView | None") -> None:
+        self.scene.set_map(found)
+        self.scene.set_caption(self.state.caption())
+
+    @guarded
+    def _show_region(self, region: "Region") -> None:
+        self.scene.set_region(region.mask)
+
+    # -- the decoder
+
+    @guarded
+    def _start_decoder(self) -> None:
+        workspace = self.state.workspace
+        if workspace is None or workspace.model is None:
+            return
+        self._asked_base = ""
+        self.live.start(workspace.model, workspace.subject_folder)
+        self.stimulate.show_state("Loading the model …")
+        self._want(self.stimulate.request())
+
+    @guarded
+    def _want(self, request: dict[str, Any]) -> None:
+        if not self.live.running or not request["region"]:
+            return
+        if self._asked_base != request["stimulus_id"]:
+            self._asked_base = request["stimulus_id"]
+            self.live.request("base", {**request, **NOTHING})
+        self.live.request("stimulated", request)
+
+    @guarded
+    def _do_not_want(self, why: str) -> None:
+        self.live.forget("stimulated")
+        self._result = ""
+        self.stimulate.show_state("")
+        self.gallery.clear_stimulated(why)
+
+    @guarded
+    def _answered(self, purpose: str, request: dict[str, Any], answer: dict[str, Any]) -> None:
+        if answer.get("error"):
+            self.stimulate.show_problem(str(answer["error"]))
+            self.gallery.clear_stimulated("nothing to show: see the message on the right")
+            return
+        png = picture_bytes(answer)
+        if png is None or request["stimulus_id"] != self.state.base:
+            return
+        if purpose == "stimulated" and request["region"] != self.state.region.text:
+            return  # the region changed meanwhile
+        self.stimulate.show_problem("")
+        if purpose == "base":
+            self.gallery.show_reconstruction(picture_of(png))
+        else:
+            self.gallery.show_stimulated(picture_of(png), describe_request(request))
+            self._result = f"{answer.get('n_voxels', 0):,} voxels of the model stimulated, {1000 * answer.get('seconds', 0):.0f} ms."
+
+    @guarded
+    def _busy(self, busy: bool) -> None:
+        self.stimulate.show_state("Decoding …" if busy else self._result)
+
+    @guarded
+    def _decoder_died(self, why: str) -> None:
+        self.stimulate.show_state("")
+        self.stimulate.show_problem(why, "Restart")
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for is on the screen, or has failed with a message."""
+        if self.state.workspace is None:
+            return True
+        return not self.live.running or self.gallery.pictures["difference"].pixels is not None or bool(self.stimulate.notice.text())
+
+    # -- the end
+
+    def event(self, event: QEvent) -> bool:
+        """Notice that napari took the dock out of its window: the user closed it."""
+        handled = super().event(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._settled:
+            QTimer.singleShot(0, self._dismiss)
+        return bool(handled)
+
+    @guarded
+    def _dismiss(self) -> None:
+        self.shut_down()
+        if isinstance(self.gallery.parent(), QDockWidget):
+            self.viewer.window.remove_dock_widget(self.gallery)
+        self.gallery.deleteLater()
+        self.deleteLater()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Let the children go when the window closes."""
+        if event.type() == QEvent.Type.Close and watched is self.window():
+            self.shut_down()
+        return False
+
+    def shut_down(self) -> None:
+        """Stop the children and stop listening; once."""
+        if self._over:
+            return
+        self._over = True
+        self.live.stop()
+        self.maker.stop()
+        self.scene.close()
+        self.viewer.layers.events.inserted.disconnect(self._layer_came)
+        if self.gallery.parent() is None:
+            self.gallery.deleteLater()
+
+
+def describe_request(request: dict[str, Any]) -> str:
+    """Say a stimulation in a few words."""
+    amplitude = request["amplitude"]
+    words = {"add": f"{amplitude:+.1f} sd", "set": f"= {amplitude:.1f} sd", "scale": f"× {amplitude:.1f}", "silence": "silenced"}
+    return f"{request['region']} {words.get(request['mode'], json.dumps(amplitude))}"

@@ -1,0 +1,200 @@
+"""The bottom dock: stimulus, reconstruction, stimulated picture and their difference, and all test images to choose from."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QListView, QListWidget, QListWidgetItem, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_brain2pix._guard import guarded
+from napari_brain2pix._state import MEAN
+from napari_brain2pix.widgets._parts import pixmap_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_brain2pix._state import State
+    from napari_brain2pix._workspace import Workspace
+
+THUMB = 56  # px
+GAIN = 2.0  # by which differences are made visible; said in the caption
+TITLES = {"stimulus": "Stimulus", "reconstruction": "Reconstruction", "stimulated": "Stimulated", "difference": "Difference"}
+
+
+class Picture(QWidget):
+    """One picture with a title above it and a caption below."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title = QLabel(f"<b>{title}</b>")
+        self.caption = QLabel()
+        self.caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.frame = _Frame()
+        self.frame.setAccessibleName(title)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(4)
+        box.addWidget(self.title)
+        box.addWidget(self.frame, 1)
+        box.addWidget(self.caption)
+
+    @property
+    def pixels(self) -> "NDArray[np.uint8] | None":
+        """What is shown, uint8 [h w 3]; None if there is nothing."""
+        return self.frame.pixels
+
+    def show_picture(self, pixels: "NDArray[np.uint8] | None", caption: str = "", empty: str = "") -> None:
+        """Show a picture, or a word on why there is none."""
+        self.frame.pixels, self.frame.empty = pixels, empty
+        self.frame.pixmap = None if pixels is None else pixmap_of(pixels)
+        self.caption.setText(f"<small>{caption}</small>")
+        self.caption.setToolTip(caption)
+        self.frame.update()
+
+
+class _Frame(QWidget):
+    """A square that fills the height."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixels: NDArray[np.uint8] | None = None
+        self.pixmap: Any = None
+        self.empty = ""
+        self.setMinimumSize(96, 96)
+
+    def sizeHint(self) -> QSize:
+        """Ask for a comfortable square."""
+        return QSize(176, 176)
+
+    def paintEvent(self, event: Any) -> None:
+        """Draw the picture, or the word."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        edge = min(self.width(), self.height())
+        box = QRectF(0, 0, edge, edge)
+        if self.pixmap is not None:
+            painter.drawPixmap(box, self.pixmap, QRectF(self.pixmap.rect()))
+        else:
+            painter.setPen(QPen(QColor(128, 128, 128, 90), 1, Qt.PenStyle.DashLine))
+            painter.drawRect(box.adjusted(0.5, 0.5, -1.5, -1.5))
+            painter.setPen(self.palette().color(self.foregroundRole()))
+            painter.setOpacity(0.75)
+            painter.drawText(box.adjusted(10, 10, -10, -10), int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap), self.empty)
+        painter.end()
+
+
+class Gallery(QWidget):
+    """Pictures side by side, thumbnails beside them.
+
+    Parameters
+    ----------
+    state : State
+    """
+
+    def __init__(self, state: "State") -> None:
+        super().__init__()
+        self.state = state
+        self.pictures = {key: Picture(title) for key, title in TITLES.items()}
+        self.thumbnails = QListWidget()
+        self.thumbnails.setAccessibleName("Test images")
+        self.heading = QLabel("<b>Test images</b>")
+        self._base: NDArray[np.uint8] | None = None
+        self._lay_out()
+        self.thumbnails.currentRowChanged.connect(self._choose)
+        state.opened.connect(self._show)
+        state.base_changed.connect(self._show_base)
+        self._clear("Open a subject")
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout(self)
+        row.setContentsMargins(10, 6, 10, 8)
+        row.setSpacing(14)
+        for picture in self.pictures.values():
+            row.addWidget(picture, 0)
+        side = QVBoxLayout()
+        side.setSpacing(4)
+        side.addWidget(self.heading)
+        side.addWidget(self.thumbnails, 1)
+        row.addLayout(side, 1)
+        strip = self.thumbnails
+        strip.setViewMode(QListView.ViewMode.IconMode)
+        strip.setIconSize(QSize(THUMB, THUMB))
+        strip.setGridSize(QSize(THUMB + 12, THUMB + 12))
+        strip.setResizeMode(QListView.ResizeMode.Adjust)
+        strip.setMovement(QListView.Movement.Static)
+        strip.setUniformItemSizes(True)
+        strip.setMinimumWidth(2 * THUMB + 40)
+
+    def _clear(self, why: str) -> None:
+        self._base = None
+        for picture in self.pictures.values():
+            picture.show_picture(None, "", why)
+
+    @guarded
+    def _show(self, workspace: "Workspace") -> None:
+        pictures = workspace.pictures
+        self._clear("")
+        with QSignalBlocker(self.thumbnails):
+            self.thumbnails.clear()
+            for name, picture in zip(pictures.stimulus_ids, pictures.stimuli, strict=True):
+                small = pixmap_of(picture).scaled(THUMB, THUMB, transformMode=Qt.TransformationMode.SmoothTransformation)
+                item = QListWidgetItem(QIcon(small), "")
+                item.setToolTip(name)
+                self.thumbnails.addItem(item)
+        self.heading.setText(f"<b>Test images</b> <small>{len(pictures.stimulus_ids)}, none used in training</small>")
+
+    @guarded
+    def _choose(self, row: int) -> None:
+        workspace = self.state.workspace
+        if workspace is not None and 0 <= row < len(workspace.pictures.stimulus_ids):
+            self.state.set_base(workspace.pictures.stimulus_ids[row])
+
+    @guarded
+    def _show_base(self, base: str) -> None:
+        workspace = self.state.workspace
+        if workspace is None:
+            return
+        pictures = workspace.pictures
+        row = pictures.stimulus_ids.index(base) if base in pictures.stimulus_ids else -1
+        with QSignalBlocker(self.thumbnails):
+            self.thumbnails.setCurrentRow(row)
+        self._base = None
+        if row < 0:
+            self.pictures["stimulus"].show_picture(None, "mean response, no stimulus" if base == MEAN else "", "no single stimulus")
+        else:
+            self.pictures["stimulus"].show_picture(pictures.stimuli[row], base)
+        self._show_first_reconstruction(workspace, row)
+        waiting = "decoding …" if workspace.model else "needs a model"
+        self.clear_stimulated(waiting)
+
+    def _show_first_reconstruction(self, workspace: "Workspace", row: int) -> None:
+        made = workspace.pictures.reconstructions
+        if made is not None and row >= 0:
+            self._base = made[row]
+            self.pictures["reconstruction"].show_picture(made[row], "from the mean of its repeats")
+        else:
+            self.pictures["reconstruction"].show_picture(None, "", "decoding …" if workspace.model else "needs a model")
+
+    def clear_stimulated(self, why: str) -> None:
+        """Show no stimulated picture, and why."""
+        for key in ("stimulated", "difference"):
+            self.pictures[key].show_picture(None, "", why)
+
+    def show_reconstruction(self, pixels: "NDArray[np.uint8]") -> None:
+        """Show the decoder's picture without stimulation."""
+        self._base = pixels
+        words = "of the mean response" if self.state.base == MEAN else "from the mean of its repeats"
+        self.pictures["reconstruction"].show_picture(pixels, words)
+
+    def show_stimulated(self, pixels: "NDArray[np.uint8]", summary: str) -> None:
+        """Show the decoder's picture with stimulation, and what it changed."""
+        self.pictures["stimulated"].show_picture(pixels, f"{summary}, predicted")
+        if self._base is not None and self._base.shape == pixels.shape:
+            caption = f"grey: no change; shown {GAIN:g} ×"
+            self.pictures["difference"].show_picture(difference_picture(self._base, pixels), caption)
+
+
+def difference_picture(before: "NDArray[np.uint8]", after: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+    """Show what changed, about mid-grey, uint8 [h w 3]: grey is no change."""
+    return np.clip(128 + GAIN * (after.astype(np.float32) - before), 0, 255).astype(np.uint8)

@@ -1,0 +1,160 @@
+"""Where to look, which map to see, and how good a voxel must be."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+
+from napari_brain2pix._guard import guarded
+from napari_brain2pix._maps import threshold_range
+from napari_brain2pix.widgets._parts import Choice, Note, Section
+from napari_brain2pix.widgets.visual_field import VisualField
+
+if TYPE_CHECKING:
+    from napari_brain2pix._maps import MapView
+    from napari_brain2pix._scene import Scene
+    from napari_brain2pix._state import Region, State
+    from napari_brain2pix._workspace import Workspace
+
+STEPS = 200  # of the threshold slider
+NO_MAP = (
+    "No map yet: train a model with <code>brain2pix train</code> and make maps with <code>brain2pix maps</code>, "
+    "or run <code>brain2pix demo</code>."
+)
+
+
+class MapsPanel(QWidget):
+    """View, map, threshold and legend.
+
+    Parameters
+    ----------
+    state : State
+    scene : Scene, asked which views the subject has
+    """
+
+    def __init__(self, state: "State", scene: "Scene") -> None:
+        super().__init__()
+        self.state, self.scene = state, scene
+        self.view = Choice({"volume": "Volume", "inflated": "Inflated", "flat": "Flat"})
+        self.plane = Choice({"axial": "Axial", "coronal": "Coronal", "sagittal": "Sagittal", "3d": "3-D"})
+        self.view_note = Note()
+        self.kind = QComboBox()
+        self.kind.setAccessibleName("Map")
+        self.threshold = QSlider(Qt.Orientation.Horizontal)
+        self.threshold.setRange(0, STEPS)
+        self.threshold.setAccessibleName("Least quality")
+        self.threshold_text = QLabel()
+        self.count = QLabel()
+        self.measure = Note()
+        self.legend = VisualField()
+        self.empty = Note(NO_MAP)
+        self._lay_out()
+        self.view.chosen.connect(self._choose_view)
+        self.plane.chosen.connect(self._choose_plane)
+        self.kind.currentTextChanged.connect(self._choose_kind)
+        self.threshold.valueChanged.connect(self._choose_threshold)
+        state.opened.connect(self._show)
+        state.view_changed.connect(self._show_view)
+        state.map_changed.connect(self._show_map)
+        state.region_changed.connect(self._show_region)
+        self._show_view(state.view, state.plane)
+        self._enable(None)
+
+    def _lay_out(self) -> None:
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(10)
+        views = Section("View")
+        views.body.addWidget(self.view)
+        views.body.addWidget(self.plane)
+        views.body.addWidget(self.view_note)
+        box.addWidget(views)
+        self._maps = Section("Map")
+        self._maps.body.addWidget(self.kind)
+        line = QHBoxLayout()
+        line.addWidget(self.threshold_text, 1)
+        line.addWidget(self.count)
+        self._maps.body.addLayout(line)
+        self._maps.body.addWidget(self.threshold)
+        self._maps.body.addWidget(self.measure)
+        self._maps.body.addWidget(self.legend)
+        self._maps.body.addWidget(self.empty)
+        box.addWidget(self._maps)
+
+    def _enable(self, workspace: "Workspace | None") -> None:
+        """Show what the workspace has; what is missing says why."""
+        mapped = workspace is not None and workspace.map is not None
+        for widget in (self.kind, self.threshold, self.threshold_text, self.count, self.measure, self.legend):
+            widget.setVisible(mapped)
+        self.empty.setVisible(workspace is not None and not mapped)
+        reasons = []
+        for view, button in self.view.buttons.items():
+            possible = workspace is not None and (view == "volume" or self.scene.cortex.has(view))
+            button.setEnabled(possible)
+            reason = self.scene.cortex.missing.get(view, "")
+            if workspace is not None and not possible and reason:
+                reasons.append(f"{button.text()}: {reason}")
+        self.view_note.say("<br>".join(dict.fromkeys(reasons)))
+        self.view_note.setVisible(bool(reasons))
+
+    @guarded
+    def _show(self, workspace: "Workspace") -> None:
+        with QSignalBlocker(self.kind):
+            self.kind.clear()
+            self.kind.addItems(list(self.state.kinds))
+        self._enable(workspace)
+        self._show_map(self.state.found)
+
+    @guarded
+    def _show_view(self, view: str, plane: str) -> None:
+        self.view.set_current(view)
+        self.plane.set_current(plane)
+        self.plane.setVisible(view == "volume")
+        self.plane.setEnabled(self.state.workspace is not None)
+
+    @guarded
+    def _show_map(self, found: "MapView | None") -> None:
+        workspace = self.state.workspace
+        if found is None or workspace is None or workspace.map is None:
+            return
+        low, _, high = threshold_range(workspace.map)
+        with QSignalBlocker(self.kind), QSignalBlocker(self.threshold):
+            self.kind.setCurrentText(found.kind.name)
+            self.threshold.setValue(round(STEPS * (self.state.threshold - low) / (high - low)))
+        self.legend.set_map(found, workspace.map)
+        self.threshold_text.setText(f"<small>Quality ≥ {self.state.threshold:.2f}</small>")
+        self.measure.say(f"Quality: {workspace.map.quality_name}")
+        self.count.setText(f"<small>{int(found.shown.sum()):,} of {found.n_mapped:,} voxels</small>")
+        self._show_region(self.state.region)
+
+    @guarded
+    def _show_region(self, region: "Region") -> None:
+        workspace, found = self.state.workspace, self.state.found
+        if workspace is None or workspace.map is None or found is None or region.mask.size != found.shown.size:
+            return
+        chosen = region.mask & found.shown if not _is_everything(region.mask, found.shown) else np.zeros_like(found.shown)
+        self.legend.set_region(workspace.map.x0_deg[chosen], workspace.map.y0_deg[chosen])
+
+    @guarded
+    def _choose_view(self, view: str) -> None:
+        self.state.set_view(view)
+
+    @guarded
+    def _choose_plane(self, plane: str) -> None:
+        self.state.set_view("volume", plane)
+
+    @guarded
+    def _choose_kind(self, name: str) -> None:
+        self.state.set_kind(name)
+
+    @guarded
+    def _choose_threshold(self, step: int) -> None:
+        if self.state.workspace is not None and self.state.workspace.map is not None:
+            low, _, high = threshold_range(self.state.workspace.map)
+            self.state.set_threshold(low + (high - low) * step / STEPS)
+
+
+def _is_everything(mask: "np.ndarray", shown: "np.ndarray") -> bool:
+    """Whether a region covers nearly all that is mapped: dots all over the legend would only hide it."""
+    return bool(shown.any()) and float((mask & shown).sum() / shown.sum()) > 0.9

@@ -1,0 +1,1 @@
+"""Files that ship with the program: presets and the bundled backbone."""

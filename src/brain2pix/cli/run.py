@@ -1,0 +1,15 @@
+"""``brain2pix run``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def run(job: Annotated[Path, Parameter(help="JOB.json, or a run folder to go on with.")], /) -> int:
+    """Run any job from its JSON description, or go on with an interrupted one."""
+    from brain2pix.cli._job import run_spec
+    from brain2pix.compute.spec import JobSpec
+
+    spec = JobSpec.from_file(job)
+    return run_spec(spec, done=f"done: {spec.folder}")

@@ -1,0 +1,251 @@
+"""Score the runs of a demo against the truth of its simulated subject (spec: docs/scores.md)."""
+
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brain2pix.arrays import RetinotopicMap
+from brain2pix.compute.jobs._inputs import TrainedRun, decode_images, open_run
+from brain2pix.data.maps import read_maps
+from brain2pix.data.splits import EvaluationSet, evaluation_set
+from brain2pix.evaluation import (
+    EncoderAccuracy,
+    PRFScores,
+    RowScores,
+    ScoreLine,
+    Scores,
+    difference_lines,
+    encoder_accuracy,
+    encoder_lines,
+    make_scores,
+    prf_lines,
+    row_lines,
+    score_map,
+    score_row,
+    write_lines,
+    write_scores,
+)
+from brain2pix.files import atomic_path, write_json
+from brain2pix.methods.predictions import predict_responses
+from brain2pix.signals.ceilings import split_half_ceiling
+from brain2pix.simulation.truth import Truth, load_truth
+from brain2pix.stimulation import QuadrantExperiment, ResponseSpace, decode_function, fit_space, quadrant_experiment, quadrant_masks
+from brain2pix.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from brain2pix.compute.demo_folder import Demo
+    from brain2pix.data.subject import Subject
+
+AREAS = ("V1", "V2", "V3")
+_COMPARED = [("full", "supervised"), ("full", "ridge_unpaired")]
+ROWS = ("full", "supervised", "ridge_pairs", "ridge_unpaired")
+N_BASE = 10  # base patterns of the microstimulation
+
+
+@dataclass
+class DemoResults:
+    """What a demo has so far: its runs, the test set, the truth if it was not deleted. Everything is computed once, when asked for.
+
+    Parameters
+    ----------
+    demo : Demo
+    runs : dict of row of the sheet to TrainedRun
+    test : EvaluationSet
+    truth : Truth or None
+    """
+
+    demo: "Demo"
+    runs: dict[str, TrainedRun]
+    test: EvaluationSet
+    truth: Truth | None
+    _decoded: "dict[str, NDArray[np.uint8]]" = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, demo: "Demo") -> "DemoResults":
+        """Load every run that is finished."""
+        folders = {row: demo.run_folder(row) for row in ROWS}
+        runs = {row: open_run(folder, None, "auto") for row, folder in folders.items() if RunFolder(folder).model.is_dir()}
+        full = runs["full"]
+        test = evaluation_set(full.subject, full.voxel_index, "test", full.method.image_size)
+        return cls(demo, runs, test, load_truth(demo.subject))
+
+    @property
+    def full(self) -> TrainedRun:
+        """The method's own run."""
+        return self.runs["full"]
+
+    @property
+    def subject(self) -> "Subject":
+        """The simulated subject."""
+        return self.full.subject
+
+    @property
+    def voxel_index(self) -> "NDArray[np.int64]":
+        """Rows of the subject's voxel table that all runs read, [v]."""
+        return self.full.voxel_index
+
+    @property
+    def areas(self) -> "dict[str, NDArray[np.bool_]]":
+        """Masks of the visual areas, [v]."""
+        return {name: self.subject.areas[name][self.voxel_index] for name in AREAS if name in self.subject.areas}
+
+    @cached_property
+    def scope(self) -> "NDArray[np.bool_]":
+        """Voxels that scores speak of, [v]: those whose true centre lies on the stimulus."""
+        if self.truth is None:
+            return np.ones(len(self.voxel_index), dtype=bool)
+        return self.truth.in_scope[self.voxel_index]
+
+    @cached_property
+    def true_map(self) -> RetinotopicMap | None:
+        """True receptive fields, [v], with the effective size sigma / sqrt(n); None if the truth was deleted."""
+        if self.truth is None:
+            return None
+        parts = (getattr(self.truth, name)[self.voxel_index].astype(np.float32) for name in ("x0_deg", "y0_deg", "size_deg"))
+        x0, y0, size = parts
+        return RetinotopicMap(x0, y0, size, np.ones_like(x0), self.subject.field_of_view_deg, "truth", "simulated truth")
+
+    @cached_property
+    def estimated_map(self) -> RetinotopicMap:
+        """Receptive fields of the trained encoder, [v]."""
+        return self._map("maps")
+
+    def _map(self, name: str) -> RetinotopicMap:
+        return read_maps(self.demo.path / "runs" / name / "results").on(self.subject, self.voxel_index)
+
+    def decoded(self, row: str) -> "NDArray[np.uint8]":
+        """Reconstructions of the test images by one row, uint8 [m h w 3]."""
+        if row not in self._decoded:
+            run = self.runs[row]
+            self._decoded[row] = decode_images(run.method, self.test.responses, run.device, self.demo.cancel)
+        return self._decoded[row]
+
+    def write_reconstructions(self) -> "Path":
+        """Write what the window and other programs show: stimuli beside reconstructions of every row."""
+        path = self.demo.path / "results" / "reconstructions.npz"
+        arrays: dict[str, Any] = {f"reconstructions_{row}": self.decoded(row) for row in self.runs if row != "full"}
+        arrays |= {"stimulus_ids": np.array(self.test.stimulus_ids), "stimuli": self.test.images, "reconstructions": self.decoded("full")}
+        with atomic_path(path) as beside:
+            np.savez_compressed(beside, **arrays)
+        return path
+
+    @cached_property
+    def rows(self) -> dict[str, RowScores]:
+        """Scores of each row's reconstructions, image by image."""
+        from brain2pix.evaluation.functional import independent_networks, network_features
+
+        networks = {name: partial(network_features, network) for name, network in independent_networks().items()}
+        return {row: score_row(self.decoded(row), self.test.images, self.test.groups, networks) for row in self.runs}
+
+    @cached_property
+    def encoder(self) -> EncoderAccuracy:
+        """Prediction of the test responses, beside their ceiling."""
+        predicted = predict_responses(self.full.method, self.test.images, self.demo.cancel).astype(np.float32)
+        return encoder_accuracy(predicted, self.test.responses, self.ceiling, scope=self.scope, areas=self.areas)
+
+    @cached_property
+    def ceiling(self) -> "NDArray[np.float32]":
+        """Largest correlation with the mean test responses that noise allows, [v]."""
+        return split_half_ceiling(self.test.repeats.values, self.test.repeats.image_index).ceiling
+
+    @cached_property
+    def prf(self) -> PRFScores | None:
+        """Receptive fields against the truth; None if the truth was deleted."""
+        return score_map(self.estimated_map, self.true_map, scope=self.scope, areas=self.areas) if self.true_map else None
+
+    @cached_property
+    def null_prf(self) -> PRFScores | None:
+        """The same for an encoder trained on permuted pairs; None before that is trained."""
+        finished = (self.demo.path / "runs" / "null_maps" / "results").is_dir()
+        return score_map(self._map("null_maps"), self.true_map, scope=self.scope) if finished and self.true_map else None
+
+    @cached_property
+    def microstimulation(self) -> dict[str, QuadrantExperiment]:
+        """Quadrant stimulation of each row, with its control; empty if the truth was deleted.
+
+        Base patterns are single test trials of ten images, two of each photo, for single test trials also set the largest amplitude.
+        """
+        if self.true_map is None:
+            return {}
+        masks = quadrant_masks(self.true_map, self.scope)
+        repeats = self.test.repeats
+        base = repeats.values[[int(np.flatnonzero(repeats.image_index == image)[0]) for image in self.spread(N_BASE)]]
+        return {row: self._quadrants(run, base, masks) for row, run in self.runs.items()}
+
+    def _quadrants(self, run: TrainedRun, base: "NDArray[np.float32]", masks: "dict[str, NDArray[np.bool_]]") -> QuadrantExperiment:
+        decode = decode_function(run.method)
+        return quadrant_experiment(decode, base, masks, self.response_space, candidates=self.scope, seed=self.demo.seed)
+
+    @cached_property
+    def response_space(self) -> ResponseSpace:
+        """What measured responses look like: training trials, with single test trials as the measure of what is usual."""
+        return fit_space(self.subject.responses(self.subject.rows("train"), self.voxel_index), self.test.repeats.values)
+
+    def spread(self, n: int) -> "NDArray[np.int64]":
+        """Rows of n test images, taken from all photos in turn."""
+        groups = self.test.groups
+        rank = np.array([int((groups[:row] == group).sum()) for row, group in enumerate(groups)])
+        return np.lexsort((groups, rank))[:n]
+
+    def scores(self) -> Scores:
+        """Gather ``scores.json``."""
+        full = self.microstimulation.get("full")
+        return make_scores(
+            self.demo.preset,
+            self.demo.seed,
+            self.full.method.name,
+            encoder=self.encoder,
+            prf=self.prf,
+            null_prf=self.null_prf,
+            rows=self.rows,
+            quadrant_share=full.quadrant_share if full else None,
+            seconds=self.demo.seconds,
+        )
+
+
+def write_all_scores(results: DemoResults) -> "Path":
+    """Write ``scores.json``, the tidy ``scores.tsv`` with intervals, and the record of the stimulation."""
+    lines = [line for name, row in results.rows.items() for line in row_lines(name, row)]
+    lines += difference_lines(results.rows, _COMPARED)
+    lines += encoder_lines(results.encoder)
+    for name, part in (("full", results.prf), ("null", results.null_prf)):
+        lines += prf_lines(part, name) if part is not None else []
+    lines += [line for row, outcome in results.microstimulation.items() for line in stimulation_lines(row, outcome)]
+    folder = results.demo.path
+    write_lines(folder / "scores.tsv", lines)
+    if results.microstimulation:
+        write_json(folder / "results" / "stimulation.json", _stimulation_record(results))
+    path = folder / "scores.json"
+    write_scores(path, results.scores())
+    return path
+
+
+def stimulation_lines(row: str, outcome: QuadrantExperiment) -> list[ScoreLine]:
+    """Lines of a quadrant stimulation: all quadrants, each of them, and the control."""
+    n = sum(len(shares) for shares in outcome.shares.values())
+    parts = {row: outcome.quadrant_share, f"{row}, random voxels": outcome.control_share}
+    lines = [ScoreLine("microstimulation", name, "quadrant_share", share, chance=0.25, n=n) for name, share in parts.items()]
+    for quadrant, shares in outcome.shares.items():
+        mean = float(np.nanmean(shares))
+        lines.append(ScoreLine("microstimulation", row, f"quadrant_share {quadrant}", mean, chance=0.25, n=len(shares)))
+    return lines
+
+
+def _stimulation_record(results: DemoResults) -> dict[str, object]:
+    outcome = results.microstimulation["full"]
+    return {
+        "statement": "prediction of a model, not of a brain; simulated subject",
+        "base": [results.test.stimulus_ids[row] for row in results.spread(N_BASE)],
+        "mode": "add",
+        "n_voxels": outcome.n_voxels,
+        "amplitudes": {quadrant: values.tolist() for quadrant, values in outcome.amplitudes.items()},
+        "excess": {quadrant: values.tolist() for quadrant, values in outcome.excess.items()},
+        "quadrant_share": {quadrant: values.tolist() for quadrant, values in outcome.shares.items()},
+        "control_share": {quadrant: values.tolist() for quadrant, values in outcome.control_shares.items()},
+    }

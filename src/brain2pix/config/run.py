@@ -1,0 +1,100 @@
+"""What each kind of job is asked: plain values that go into ``job.json``."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from brain2pix.config.base import Settings
+from brain2pix.config.training import TrainingSettings
+
+_DEVICE = "auto, cpu, cuda, cuda:N or mps; auto takes CUDA if there is any"
+_RUN = "run folder of a trained system"
+_SUBJECT = "subject's folder; None: the one the system was trained on"
+
+
+class SimulateParams(Settings):
+    """Make a simulated subject."""
+
+    out: Path = Field(description="dataset folder to make")
+    preset: str = Field("demo", description="size and noise")
+    seed: int = Field(0, ge=0, description="changes crops, subject and noise")
+    settings: dict[str, Any] = Field({}, description="single settings over the preset, dotted names")
+
+
+class TrainParams(Settings):
+    """Train a system."""
+
+    subject: Path = Field(description="dataset folder, or the subject's folder in it")
+    subject_name: str | None = Field(None, description="which subject of a dataset folder, e.g. sub-01")
+    nan: Literal["drop-voxels", "error"] = Field(
+        "drop-voxels", description="what to do with voxels that have responses that are not finite"
+    )
+    method: str = Field("gaziv", description="name in the registry of methods")
+    preset: str | None = Field("demo", description="preset of the method")
+    settings_file: Path | None = Field(None, description="TOML over the preset")
+    settings: dict[str, Any] = Field({}, description="single settings over preset and file, dotted names")
+    region: str | None = Field(None, description="expression over areas; None: V1 + V2 + V3 - outside")
+    image_size: int | None = Field(None, ge=8, le=1024, description="edge of the images [px]; None: as they are")
+    seed: int = Field(0, ge=0, description="of weights, order and noise of training")
+    device: str = Field("auto", description=_DEVICE)
+    train_split: str = Field("train", description="trials to train on")
+    repeats_split: str | None = Field("test", description="trials whose responses, without images, may be used (transductive); None: none")
+    permute_pairs: bool = Field(False, description="control: give each response the image of another trial")
+    pairs_from: Path | None = Field(None, description="train on (predicted response, image) pairs of this trained encoder")
+    training: TrainingSettings = TrainingSettings()
+
+
+class MapsParams(Settings):
+    """Read receptive fields from a trained encoder."""
+
+    run: Path = Field(description=_RUN)
+    subject: Path | None = Field(None, description=_SUBJECT)
+    preset: str | None = Field("default", description="preset of the receptive fields")
+    settings: dict[str, Any] = Field({}, description="single settings over the preset")
+    quality_split: str | None = Field("validation", description="trials that give the encoder's r per voxel; None: peak over background")
+    seed: int = Field(0, ge=0, description="chooses the input images")
+    device: str = Field("auto", description=_DEVICE)
+
+
+class DecodeParams(Settings):
+    """Reconstruct the images of a split from their responses."""
+
+    run: Path = Field(description=_RUN)
+    subject: Path | None = Field(None, description=_SUBJECT)
+    split: str = Field("test", description="which images")
+    device: str = Field("auto", description=_DEVICE)
+    batch: int = Field(64, ge=1, description="images decoded at once")
+
+
+class EvaluateParams(DecodeParams):
+    """Score reconstructions, and predictions if the system has an encoder."""
+
+
+class StimulateParams(Settings):
+    """Change the responses of a region and decode."""
+
+    run: Path = Field(description=_RUN)
+    subject: Path | None = Field(None, description=_SUBJECT)
+    stimulus: str = Field("mean", description="stimulus whose mean response is changed; mean: the mean training response")
+    region: str = Field("all", description="expression over areas")
+    mode: Literal["set", "add", "scale", "silence"] = Field("add", description="what is done to the responses of the region")
+    amplitude: float = Field(1.0, description="value, summand or factor [units of the responses]")
+    device: str = Field("auto", description=_DEVICE)
+
+
+class BackboneParams(Settings):
+    """Train the bundled backbone on images that may be used for training."""
+
+    n_images: int = Field(8000, ge=32, description="training images")
+    image_size: int = Field(64, ge=16, le=224, description="their edge [px]")
+    seed: int = Field(0, ge=0, description="of images and training")
+    settings: dict[str, Any] = Field({}, description="single settings of the backbone's training")
+    device: str = Field("auto", description=_DEVICE)
+
+
+class DemoParams(Settings):
+    """Run the whole main job on a simulated subject."""
+
+    seed: int = Field(0, ge=0, description="of subject and training")
+    preset: str = Field("demo", description="size of subject and training")

@@ -1,0 +1,137 @@
+"""Check a map against the brain's own left and right, up and down."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain2pix.errors import ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from brain2pix.arrays import RetinotopicMap
+
+# More than this share of voxels on the wrong side: the map is mirrored, not noisy.
+MAX_WRONG_SHARE = 0.3
+_EARLY = ("V1", "V2", "V3")
+_MIRRORED = {"right": ("LEFT", "x"), "left": ("RIGHT", "x"), "upper": ("LOWER", "y"), "lower": ("UPPER", "y")}
+
+
+@dataclass(frozen=True)
+class SideCheck:
+    """One expectation and how the voxels meet it.
+
+    Parameters
+    ----------
+    group : str, which voxels, e.g. "left hemisphere" or "ventral V1-V3"
+    expected : str, field that they must prefer: "right", "left", "upper" or "lower"
+    n_voxels : int, with a receptive field
+    wrong_share : float, of these voxels, 0..1; NaN if there are none
+    median_deg : float, of x0 or y0
+    worst_area : str, early area with the largest wrong share, "" if none is named
+    worst_share : float
+    """
+
+    group: str
+    expected: str
+    n_voxels: int
+    wrong_share: float
+    median_deg: float
+    worst_area: str
+    worst_share: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the expectation is met, or could not be tested."""
+        return not self.wrong_share > MAX_WRONG_SHARE
+
+    def __str__(self) -> str:
+        if not self.n_voxels:
+            return f"{self.group}: no voxel with a receptive field"
+        good = f"{self.group} prefers the {self.expected} field in {1 - self.wrong_share:.0%} of {self.n_voxels} voxels"
+        if self.ok:
+            return f"{good} (median {self.median_deg:+.2f} degrees)"
+        found, axis = _MIRRORED[self.expected]
+        return f"{self.group} prefers the {found} field in {self.worst_share:.0%} of {self.worst_area}: angle looks mirrored ({axis})"
+
+
+@dataclass(frozen=True)
+class HemifieldCheck:
+    """Result of `check_hemifields`.
+
+    Parameters
+    ----------
+    sides : tuple of SideCheck
+    remedies : tuple of str, what to offer: "flip x", "flip y", "swap hemispheres"; empty if all is well
+    """
+
+    sides: tuple[SideCheck, ...]
+    remedies: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no expectation is broken."""
+        return all(side.ok for side in self.sides)
+
+    def lines(self) -> list[str]:
+        """One line for each expectation, and one for the remedies."""
+        offer = [f"try: {' or '.join(self.remedies)}"] if self.remedies else []
+        return [*map(str, self.sides), *offer]
+
+
+def check_hemifields(
+    retinotopy: "RetinotopicMap", hemi: "NDArray[np.str_]", areas: "Mapping[str, NDArray[np.bool_]]", *, min_quality: float | None = None
+) -> HemifieldCheck:
+    """Check that each hemisphere of V1-V3 prefers the opposite field, ventral parts the upper and dorsal parts the lower one.
+
+    Run it after every import of a map and show the result.
+
+    Parameters
+    ----------
+    retinotopy : RetinotopicMap, [v]
+    hemi : array of "L", "R", "n/a", [v]
+    areas : mapping of area name to bool array, [v]; V1, V2, V3 and V1v, V1d, ... are used. Without any of them all voxels are.
+    min_quality : float or None, voxels below it are left out
+
+    Raises
+    ------
+    ShapeError
+        If hemi or an area has not one value per voxel.
+    """
+    n_voxels = retinotopy.x0_deg.size
+    for name, values in {"hemi": hemi, **areas}.items():
+        if np.shape(values) != (n_voxels,):
+            raise ShapeError(f"{name} needs one value for each of {n_voxels} voxels of the map, got shape {np.shape(values)}")
+    good = np.isfinite(retinotopy.x0_deg) & np.isfinite(retinotopy.y0_deg)
+    if min_quality is not None:
+        good &= retinotopy.quality >= min_quality
+    early = {name: np.asarray(areas[name], dtype=np.bool_) & good for name in _EARLY if name in areas}
+    whole = early or {"all voxels": good}
+    parts = {
+        kind: {f"{name}{kind}": np.asarray(areas[f"{name}{kind}"], dtype=np.bool_) & good for name in _EARLY if f"{name}{kind}" in areas}
+        for kind in "vd"
+    }
+    sides = (
+        _side("left hemisphere", "right", retinotopy.x0_deg, {name: mask & (hemi == "L") for name, mask in whole.items()}),
+        _side("right hemisphere", "left", retinotopy.x0_deg, {name: mask & (hemi == "R") for name, mask in whole.items()}),
+        _side("ventral V1-V3", "upper", retinotopy.y0_deg, parts["v"]),
+        _side("dorsal V1-V3", "lower", retinotopy.y0_deg, parts["d"]),
+    )
+    remedies = [] if sides[0].ok and sides[1].ok else ["flip x", "swap hemispheres"]
+    if not (sides[2].ok and sides[3].ok):
+        remedies.append("flip y")
+    return HemifieldCheck(sides, tuple(remedies))
+
+
+def _side(group: str, expected: str, position: "NDArray[np.floating]", masks: "Mapping[str, NDArray[np.bool_]]") -> SideCheck:
+    sign = 1 if expected in ("right", "upper") else -1
+    shares = {name: float((sign * position[mask] < 0).mean()) for name, mask in masks.items() if mask.any()}
+    if not shares:
+        return SideCheck(group, expected, 0, float("nan"), float("nan"), "", float("nan"))
+    every = np.logical_or.reduce(list(masks.values()))
+    worst = max(shares, key=lambda name: shares[name])
+    values = position[every]
+    return SideCheck(group, expected, int(every.sum()), float((sign * values < 0).mean()), float(np.median(values)), worst, shares[worst])

@@ -1,0 +1,235 @@
+"""Retinotopic maps on disk: NIfTI volumes, GIFTI surfaces and one JSON that says what the numbers mean."""
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brain2pix.arrays import RetinotopicMap
+from brain2pix.data.betas import read_mask
+from brain2pix.data.space import Space
+from brain2pix.data.surface_files import write_vertex_values
+from brain2pix.data.tables import read_json
+from brain2pix.data.volumes import check_grid, entities, nifti_files, open_volume, read_on_grid, write_volume
+from brain2pix.errors import ConfigError, DataFormatError, MissingDataError, ShapeError
+from brain2pix.files import atomic_folder, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from brain2pix.data.subject import Subject
+
+SCHEMA = "b2p-1"
+CONVENTION = "x0 right, y0 up, degrees from fixation; angle = atan2(y0, x0) in 0..360, 0 = right horizontal, 90 = up, counter-clockwise"
+# What other programs call the same quantity: prfanalyze writes the second names.
+_ALIASES = {"x0": ("x0", "centerx0"), "y0": ("y0", "centery0"), "sigma": ("sigma", "sigmamajor"), "quality": ("quality", "r2")}
+
+
+@dataclass(frozen=True)
+class StoredMaps:
+    """Maps as read from a folder.
+
+    Parameters
+    ----------
+    retinotopy : RetinotopicMap, [v]
+    ijk : int array, [v 3], its voxels, 0-based
+    space : Space
+    description : dict, the JSON beside the volumes; empty if there was none
+    """
+
+    retinotopy: RetinotopicMap
+    ijk: "NDArray[np.int64]"
+    space: Space
+    description: dict[str, Any]
+
+    def on(self, subject: "Subject", voxel_index: "NDArray[np.integer] | None" = None) -> RetinotopicMap:
+        """Map for the voxels of a subject, in their order; NaN where the file says nothing.
+
+        Parameters
+        ----------
+        subject : Subject
+        voxel_index : int array or None, [v]; None for all voxels
+
+        Raises
+        ------
+        DataFormatError
+            If the maps lie on another grid.
+        """
+        if self.space.shape != subject.space.shape or self.space.corner_displacement_mm(subject.space.affine) > 0.1:
+            raise DataFormatError(f"maps lie on {self.space}, {subject.name} on {subject.space}; resample x0 and y0, never the angle")
+        wanted = subject.ijk if voxel_index is None else subject.ijk[np.asarray(voxel_index)]
+        row = np.full(self.space.shape, -1, dtype=np.int64)
+        row[tuple(self.ijk.T)] = np.arange(len(self.ijk))
+        place = row[tuple(wanted.T)]
+        source = self.retinotopy
+        parts = (np.where(place >= 0, part[place], np.nan) for part in (source.x0_deg, source.y0_deg, source.sigma_deg, source.quality))
+        x0, y0, sigma, quality = (part.astype(np.float32) for part in parts)
+        return RetinotopicMap(x0, y0, sigma, quality, source.field_of_view_deg, source.quality_name, source.source)
+
+
+def write_maps(
+    folder: "Path", retinotopy: RetinotopicMap, subject: "Subject", voxel_index: "NDArray[np.integer]", *, label: str = "encoder"
+) -> "list[Path]":
+    """Write a map as volumes (NaN outside), as surfaces of each hemisphere that has white and pial, and describe it in one JSON.
+
+    Parameters
+    ----------
+    folder : Path; files of the same names are replaced, all together or not at all
+    retinotopy : RetinotopicMap, [v]
+    subject : Subject
+    voxel_index : int array, [v], the voxels of the map
+    label : str, letters and digits, what made the map: "encoder" or "prf"
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    ShapeError
+        If map and voxels differ in number.
+    ComputeError
+        If the disk is full.
+    """
+    index = np.asarray(voxel_index, dtype=np.int64)
+    if retinotopy.x0_deg.shape != index.shape:
+        raise ShapeError(f"the map has {retinotopy.x0_deg.size} voxels, voxel_index {index.size}")
+    if not label.isalnum():
+        raise ConfigError(f"label {label!r} of a map must be letters and digits, for it becomes part of file names")
+    staging = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+    with atomic_folder(staging) as beside:
+        _write_volumes(beside, retinotopy, subject, index, label)
+        _write_surfaces(beside, retinotopy, subject, index, label)
+        write_json(beside / f"{subject.name}_desc-{label}_prf.json", _describe(retinotopy, subject))
+    folder.mkdir(exist_ok=True)
+    written = [file.replace(folder / file.name) for file in sorted(staging.iterdir())]
+    staging.rmdir()
+    return written
+
+
+def read_maps(folder: "Path", label: str | None = None) -> StoredMaps:
+    """Read the volumes of a map: ours, or Cartesian ones of prfanalyze.
+
+    Angles are never read: they are derived from x0 and y0.
+
+    Parameters
+    ----------
+    folder : Path
+    label : str or None, needed if the folder holds maps of several labels
+
+    Raises
+    ------
+    MissingDataError, DataFormatError
+    """
+    files = {quantity: _find(folder, names, label) for quantity, names in _ALIASES.items()}
+    for quantity in ("x0", "y0"):
+        if files[quantity] is None:
+            raise MissingDataError(
+                f"{folder} holds no map of {quantity} (*_{quantity}.nii.gz); positions must be Cartesian, in degrees, x right and y up"
+            )
+    first = files["x0"]
+    assert first is not None
+    image = open_volume(first, "map")
+    space = Space(entities(first).get("space", "T1w"), image.affine, image.shape[:3])
+    values = {quantity: read_on_grid(file, "map", space) for quantity, file in files.items() if file is not None}
+    inside = _inside(folder, label, space, values["x0"])
+    ijk = np.argwhere(inside).astype(np.int64)
+    parts = {quantity: volume[inside] for quantity, volume in values.items()}
+    unknown = np.full(len(ijk), np.nan, dtype=np.float32)
+    description = _read_description(folder, label)
+    retinotopy = RetinotopicMap(
+        x0_deg=parts["x0"],
+        y0_deg=parts["y0"],
+        sigma_deg=parts.get("sigma", unknown),
+        quality=parts.get("quality", unknown),
+        field_of_view_deg=float(description.get("FieldOfViewDeg", np.nan)),
+        quality_name=str(description.get("QualityMeasure", "unknown")),
+        source=str(description.get("Model", first.name)),
+    )
+    return StoredMaps(retinotopy, ijk, space, description)
+
+
+def quantities(retinotopy: RetinotopicMap) -> "dict[str, NDArray[np.float32]]":
+    """Name the maps as their files: x0, y0, sigma, quality and, derived, angle and ecc, each [v]."""
+    return {
+        "x0": retinotopy.x0_deg,
+        "y0": retinotopy.y0_deg,
+        "sigma": retinotopy.sigma_deg,
+        "angle": retinotopy.angle_deg,
+        "ecc": retinotopy.eccentricity_deg,
+        "quality": retinotopy.quality,
+    }
+
+
+def _write_volumes(folder: "Path", retinotopy: RetinotopicMap, subject: "Subject", index: "NDArray[np.int64]", label: str) -> None:
+    place = tuple(subject.ijk[index].T)
+    base = f"{subject.name}_space-{subject.space.name}_desc-{label}"
+    for quantity, values in quantities(retinotopy).items():
+        volume = np.full(subject.space.shape, np.nan, dtype=np.float32)
+        volume[place] = values
+        write_volume(folder / f"{base}_{quantity}.nii.gz", volume, subject.space.name, subject.space.affine)
+    mask = np.zeros(subject.space.shape, dtype=np.uint8)
+    mask[place] = 1
+    write_volume(folder / f"{base}_mask.nii.gz", mask, subject.space.name, subject.space.affine)
+
+
+def _write_surfaces(folder: "Path", retinotopy: RetinotopicMap, subject: "Subject", index: "NDArray[np.int64]", label: str) -> None:
+    available = set(subject.meshes())
+    for hemi in ("L", "R"):
+        if not {(hemi, "white"), (hemi, "pial")} <= available:
+            continue
+        place = subject.vertex_voxels(hemi, index)
+        for quantity, values in quantities(retinotopy).items():
+            shown = np.where(place >= 0, values[place], np.nan)
+            file = folder / f"{subject.name}_hemi-{hemi}_desc-{label}_{quantity}.func.gii"
+            write_vertex_values(
+                file, shown, hemi, intent="NIFTI_INTENT_NONE", meta={"Name": quantity, "Units": _unit(quantity, retinotopy)}
+            )
+
+
+def _describe(retinotopy: RetinotopicMap, subject: "Subject") -> dict[str, Any]:
+    return {
+        "SchemaVersion": SCHEMA,
+        "Model": retinotopy.source,
+        "Units": "deg",
+        "Convention": CONVENTION,
+        "FieldOfViewDeg": retinotopy.field_of_view_deg,
+        "QualityMeasure": retinotopy.quality_name,
+        "Subject": subject.name,
+        "Dataset": subject.title,
+        "Space": subject.space.name,
+        "Simulated": subject.simulated,
+        "VertexSampling": "nearest voxel of the hemisphere within 1.5 voxels of the mid-thickness; NaN elsewhere",
+    }
+
+
+def _unit(quantity: str, retinotopy: RetinotopicMap) -> str:
+    return retinotopy.quality_name if quantity == "quality" else "deg"
+
+
+def _find(folder: "Path", names: tuple[str, ...], label: str | None) -> "Path | None":
+    desc = f"*_desc-{label}" if label else "*"
+    for name in names:
+        found = [path for path in nifti_files(folder, f"{desc}_{name}") if "hemi-" not in path.name]
+        if len(found) > 1:
+            raise DataFormatError(f"{folder} holds {len(found)} maps of {name}: {', '.join(path.name for path in found)}; say which label")
+        if found:
+            return found[0]
+    return None
+
+
+def _inside(folder: "Path", label: str | None, space: Space, x0: "NDArray[np.float32]") -> "NDArray[np.bool_]":
+    """Voxels that the map speaks of, also those where it found nothing."""
+    mask = _find(folder, ("mask",), label)
+    if mask is None:
+        return np.isfinite(x0)
+    check_grid(mask, "mask", open_volume(mask, "mask"), space)
+    return read_mask(mask, "mask", space)
+
+
+def _read_description(folder: "Path", label: str | None) -> dict[str, Any]:
+    found = sorted(folder.glob(f"*_desc-{label or '*'}_prf.json"))
+    return read_json(found[0], "description of maps") if len(found) == 1 else {}

@@ -1,0 +1,173 @@
+"""From a subject to what a method trains on, and to what it is judged by. The two never meet in one object."""
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from brain2pix.data.regions import DEFAULT_REGION
+from brain2pix.data.stacks import image_files
+from brain2pix.data.training import RepeatedResponses, TrainingData
+from brain2pix.data.volumes import join_names
+from brain2pix.errors import DataFormatError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from brain2pix.arrays import SubjectInfo
+    from brain2pix.data.subject import Subject
+
+logger = logging.getLogger(__name__)
+
+# Images of these splits never reach training.
+HELD_OUT_SPLITS = ("test", "validation", "category_test")
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What a trained method is judged by.
+
+    Parameters
+    ----------
+    stimulus_ids : list of str, [m]
+    images : uint8 array, [m h w 3]
+    responses : float32 array, [m v], mean over the repeats of each image
+    repeats : RepeatedResponses, the single trials
+    groups : int array, [m], images of one number come from one photo (clusters of bootstraps)
+    subject : SubjectInfo
+    """
+
+    stimulus_ids: list[str]
+    images: "NDArray[np.uint8]"
+    responses: "NDArray[np.float32]"
+    repeats: RepeatedResponses
+    groups: "NDArray[np.int64]"
+    subject: "SubjectInfo"
+
+
+def training_data(
+    subject: "Subject",
+    region: str = DEFAULT_REGION,
+    *,
+    image_size: int | None = None,
+    train_split: str = "train",
+    repeats_split: str | None = "test",
+) -> TrainingData:
+    """Gather everything that a method may train on.
+
+    Parameters
+    ----------
+    subject : Subject
+    region : str, expression over areas
+    image_size : int or None, edge of all images [px]; None keeps the edge of the files
+    train_split : str
+    repeats_split : str or None, split whose responses are given without their images (transductive); None for an inductive system.
+        A subject without the split "test" gives none.
+
+    Raises
+    ------
+    ConfigError
+        If the region or a split is unknown.
+    DataFormatError
+        If a training image, by its id or file, is also a held-out one.
+    """
+    voxel_index = subject.select(region)
+    rows = subject.rows(train_split)
+    ids, image_index = _images_of(subject, rows)
+    _check_leak(subject, ids, train_split)
+    images = subject.images(ids, image_size)
+    responses = subject.responses(None, voxel_index)
+    return TrainingData(
+        subject=subject.describe(voxel_index),
+        responses=responses[rows],
+        images=images,
+        image_index=image_index,
+        groups=_groups(subject, ids),
+        unpaired=subject.unpaired(int(images.shape[1])),
+        repeats=_repeats(subject, responses, repeats_split),
+        voxel_xyz=subject.xyz[voxel_index],
+        areas={name: mask[voxel_index] for name, mask in subject.areas.items()},
+    )
+
+
+def evaluation_set(
+    subject: "Subject", voxel_index: "NDArray[np.integer]", split: str = "test", image_size: int | None = None
+) -> EvaluationSet:
+    """Gather held-out images with their responses, averaged over repeats, in the order of the stimulus table.
+
+    Parameters
+    ----------
+    subject : Subject
+    voxel_index : int array, [v], the voxels of the model
+    split : str
+    image_size : int or None, edge of the images [px]
+
+    Raises
+    ------
+    ConfigError
+        If no trial has this split.
+    """
+    index = np.asarray(voxel_index, dtype=np.int64)
+    rows = subject.rows(split)
+    ids, image_index = _images_of(subject, rows)
+    repeats = RepeatedResponses(subject.responses(rows, index), image_index)
+    return EvaluationSet(
+        stimulus_ids=ids,
+        images=subject.images(ids, image_size),
+        responses=repeats.mean(),
+        repeats=repeats,
+        groups=_groups(subject, ids),
+        subject=subject.describe(index),
+    )
+
+
+def _images_of(subject: "Subject", rows: "NDArray[np.int64]") -> "tuple[list[str], NDArray[np.int64]]":
+    """Stimuli of some trials in the order of the stimulus table, and which of them each trial showed."""
+    shown = subject.trials["stimulus_id"].to_numpy()[rows]
+    present = set(shown)
+    ids = [name for name in subject.stimuli["stimulus_id"] if name in present]
+    place = {name: number for number, name in enumerate(ids)}
+    return ids, np.array([place[name] for name in shown], dtype=np.int64)
+
+
+def _groups(subject: "Subject", ids: list[str]) -> "NDArray[np.int64]":
+    """Give each source (photo, class) a number; a stimulus without one is a group by itself."""
+    source = subject.stimuli.set_index("stimulus_id")["source"].loc[ids]
+    names = [f"stimulus {name}" if pd.isna(value) else f"source {value}" for name, value in zip(ids, source, strict=True)]
+    return pd.factorize(np.array(names, dtype=object))[0].astype(np.int64)
+
+
+def _repeats(subject: "Subject", responses: "NDArray[np.float32]", split: str | None) -> RepeatedResponses | None:
+    if split is None:
+        return None
+    if split == "test" and not (subject.trials["split"] == "test").any():
+        logger.info("%s has no test trials: training goes without test responses", subject.name)
+        return None
+    rows = subject.rows(split)
+    return RepeatedResponses(responses[rows], _images_of(subject, rows)[1])
+
+
+def _check_leak(subject: "Subject", ids: list[str], train_split: str) -> None:
+    """Refuse training images that are held out: by trial, by stimulus table, by shared file, or in the folder of unpaired images."""
+    held_splits = [split for split in HELD_OUT_SPLITS if split != train_split]
+    in_trials = set(subject.trials.loc[subject.trials["split"].isin(held_splits), "stimulus_id"])
+    in_table = set(subject.stimuli.loc[subject.stimuli["split"].isin(held_splits), "stimulus_id"])
+    held = in_trials | in_table
+    both = [name for name in ids if name in held]
+    if both:
+        raise DataFormatError(
+            f"{subject.root}: {len(both)} stimuli of split {train_split!r} are also held out ({', '.join(held_splits)}): "
+            f"{join_names(both)}; give each stimulus one split in trials and stimuli.tsv"
+        )
+    table = subject.stimuli[subject.stimuli["file"].notna()].set_index("stimulus_id")["file"]
+    held_files = {(subject.root / "stimuli" / file).resolve(): name for name, file in table.items() if name in held}
+    shared = [name for name in ids if (subject.root / "stimuli" / table[name]).resolve() in held_files]
+    if shared:
+        raise DataFormatError(f"{subject.root}: {len(shared)} training stimuli share a file with held-out ones: {join_names(shared)}")
+    stems = {path.stem for path in held_files}
+    folder = subject.root / "stimuli" / "unpaired"
+    leaked = [path.name for path in image_files(folder) if path.stem in stems] if folder.is_dir() else []
+    if leaked:
+        raise DataFormatError(f"{folder} holds {len(leaked)} images named like held-out stimuli: {join_names(leaked)}; remove them")

@@ -1,0 +1,148 @@
+"""Read and write GIFTI surfaces and per-vertex maps."""
+
+from typing import TYPE_CHECKING, Any
+from xml.parsers.expat import ExpatError
+
+import nibabel as nib
+import numpy as np
+from nibabel.gifti.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage, GiftiMetaData
+
+from brain2pix.anatomy.surfaces import Mesh
+from brain2pix.data.volumes import UNREADABLE, require_file, unreadable
+from brain2pix.errors import DataFormatError
+from brain2pix.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+ANATOMICAL_KINDS = ("white", "pial", "midthickness")
+_STRUCTURE = {"L": "CortexLeft", "R": "CortexRight"}
+_TYPE = {"white": "GrayWhite", "pial": "Pial", "inflated": "Inflated", "sphere": "Spherical", "flat": "Flat"}
+
+
+def read_mesh(path: "Path", hemi: str, kind: str) -> Mesh:
+    """Read a surface, checking that its faces fit its vertices and that its hemisphere is the one its name says.
+
+    Parameters
+    ----------
+    path : Path, ``.surf.gii``
+    hemi : {"L", "R"}
+    kind : str, white, pial, inflated, sphere or flat
+
+    Raises
+    ------
+    MissingDataError, DataFormatError
+    """
+    image = _load(path, "surface")
+    vertices = _by_intent(path, image, "NIFTI_INTENT_POINTSET").astype(np.float32)
+    faces = _by_intent(path, image, "NIFTI_INTENT_TRIANGLE").astype(np.int32)
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
+        raise DataFormatError(f"surface {path}: expected vertices [p 3] and faces [f 3], got {vertices.shape} and {faces.shape}")
+    if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
+        raise DataFormatError(f"surface {path}: faces name vertex {int(faces.max())}, but there are {len(vertices)} vertices (0-based)")
+    if kind in ANATOMICAL_KINDS:
+        _check_side(path, hemi, vertices)
+    return Mesh(vertices, faces)
+
+
+def read_vertex_values(path: "Path", n_vertices: int | None = None) -> "NDArray[np.float32]":
+    """Read one value per vertex from ``.shape.gii`` or ``.func.gii``.
+
+    Returns
+    -------
+    float32 array, [p]
+
+    Raises
+    ------
+    DataFormatError
+        If the number of values is not `n_vertices`.
+    """
+    image = _load(path, "surface map")
+    if len(image.darrays) != 1:
+        raise DataFormatError(f"surface map {path}: expected one data array, got {len(image.darrays)}")
+    values = np.asarray(image.darrays[0].data, dtype=np.float32).reshape(-1)
+    if n_vertices is not None and values.size != n_vertices:
+        likely = (
+            ": looks like fsaverage data on fsaverage5; slice it or pick the matching mesh"
+            if (values.size, n_vertices) == (163842, 10242)
+            else ""
+        )
+        raise DataFormatError(f"surface map {path} has {values.size} values, mesh has {n_vertices} vertices{likely}")
+    return values
+
+
+def write_mesh(path: "Path", mesh: Mesh, hemi: str, kind: str, space_name: str) -> "Path":
+    """Write a surface as GIFTI, atomically."""
+    space = "NIFTI_XFORM_MNI_152" if space_name.upper().startswith("MNI") else "NIFTI_XFORM_ALIGNED_ANAT"
+    coordinates = GiftiCoordSystem(dataspace=space, xformspace=space, xform=np.eye(4))
+    meta = {"AnatomicalStructurePrimary": _STRUCTURE[hemi], "GeometricType": _TYPE.get(kind, "Anatomical")}
+    points = GiftiDataArray(
+        np.asarray(mesh.vertices, dtype=np.float32),
+        intent="NIFTI_INTENT_POINTSET",
+        datatype="NIFTI_TYPE_FLOAT32",
+        coordsys=coordinates,
+        meta=GiftiMetaData(meta),
+    )
+    triangles = GiftiDataArray(np.asarray(mesh.faces, dtype=np.int32), intent="NIFTI_INTENT_TRIANGLE", datatype="NIFTI_TYPE_INT32")
+    return _save(path, GiftiImage(meta=GiftiMetaData(meta), darrays=[points, triangles]))
+
+
+def write_vertex_values(
+    path: "Path", values: "NDArray[Any]", hemi: str, *, intent: str = "NIFTI_INTENT_SHAPE", meta: "Mapping[str, str] | None" = None
+) -> "Path":
+    """Write one value per vertex as GIFTI, atomically.
+
+    Parameters
+    ----------
+    path : Path, ending in .shape.gii or .func.gii
+    values : array, [p], NaN where there is none
+    hemi : {"L", "R"}
+    intent : str, NIfTI intent of the array
+    meta : mapping or None, text stored with the array (its name, units, ...)
+    """
+    array = GiftiDataArray(
+        np.asarray(values, dtype=np.float32), intent=intent, datatype="NIFTI_TYPE_FLOAT32", meta=GiftiMetaData(dict(meta or {}))
+    )
+    image = GiftiImage(meta=GiftiMetaData({"AnatomicalStructurePrimary": _STRUCTURE[hemi]}), darrays=[array])
+    return _save(path, image)
+
+
+def _save(path: "Path", image: GiftiImage) -> "Path":
+    with atomic_path(path) as beside:
+        nib.save(image, beside)
+    return path
+
+
+def _load(path: "Path", what: str) -> GiftiImage:
+    require_file(path, what)
+    try:
+        image = nib.load(path)
+    except (*UNREADABLE, ExpatError) as error:
+        raise unreadable(path, what, error) from None
+    if not isinstance(image, GiftiImage):
+        raise DataFormatError(f"{what} {path} is {type(image).__name__}, expected GIFTI (.gii)")
+    return image
+
+
+def _by_intent(path: "Path", image: GiftiImage, intent: str) -> "NDArray[Any]":
+    """Writers differ in the order of the two arrays, so the intent decides."""
+    arrays = image.get_arrays_from_intent(intent)
+    if len(arrays) != 1:
+        raise DataFormatError(f"surface {path}: expected one array of intent {intent}, got {len(arrays)}")
+    data: NDArray[Any] = arrays[0].data
+    if data is None:
+        raise DataFormatError(f"surface {path}: the array of intent {intent} is empty; the file is truncated")
+    return data
+
+
+def _check_side(path: "Path", hemi: str, vertices: "NDArray[np.float32]") -> None:
+    x = float(vertices[:, 0].mean())
+    if (x > 0) == (hemi == "L") and x != 0:
+        side = "x > 0" if x > 0 else "x < 0"
+        raise DataFormatError(
+            f"surface {path}: file says {hemi}, mesh lies at {side} (mean x {x:.1f} mm); left and right look exchanged, "
+            "or the file lacks its c_ras shift"
+        )

@@ -1,0 +1,118 @@
+"""Intervals and nulls. Images of one photograph are not independent, so intervals resample photographs."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from brain2pix.errors import ConfigError, ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its interval.
+
+    Parameters
+    ----------
+    mean, low, high : float; NaN if there is nothing to average, low and high also if there is only one cluster
+    n : int, values
+    n_clusters : int, what was resampled
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    n_clusters: int
+
+    def scaled(self, factor: float) -> "Interval":
+        """Give the same interval in another unit (100 for percent)."""
+        return Interval(self.mean * factor, self.low * factor, self.high * factor, self.n, self.n_clusters)
+
+
+def bootstrap_interval(
+    values: "ArrayLike", clusters: "ArrayLike | None" = None, *, level: float = 0.95, n_draws: int = 10_000, seed: int = 0
+) -> Interval:
+    """Mean and percentile-bootstrap interval, resampling whole clusters.
+
+    Parameters
+    ----------
+    values : float array, [m], one per image; NaN values are left out
+    clusters : int array, [m], e.g. the photograph of each crop; None = each value for itself
+    level : float, 0..1
+    n_draws : int
+    seed : int
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ShapeError
+        If `clusters` does not have one entry per value.
+    ConfigError
+        If `level` is not between 0 and 1.
+    """
+    sums, counts = _cluster_sums(values, clusters)
+    if not 0 < level < 1:
+        raise ConfigError(f"level of an interval must lie between 0 and 1, got {level}")
+    n = int(counts.sum())
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0, 0)
+    mean = float(sums.sum() / n)
+    if len(sums) == 1:
+        return Interval(mean, np.nan, np.nan, n, 1)
+    draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_draws)  # [draws clusters]
+    low, high = np.quantile((draws @ sums) / (draws @ counts), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(mean, float(low), float(high), n, len(sums))
+
+
+def paired_difference(
+    values: "ArrayLike", others: "ArrayLike", clusters: "ArrayLike | None" = None, *, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean of `values - others` image by image, with its interval.
+
+    Parameters
+    ----------
+    values, others : float arrays, [m], scores of the same images
+    clusters : int array, [m] or None, see `bootstrap_interval`
+    level : float
+    seed : int
+
+    Raises
+    ------
+    ShapeError
+        If the two do not score the same number of images.
+    """
+    first, second = np.asarray(values, dtype=np.float64), np.asarray(others, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ShapeError(f"a paired difference needs scores of the same images, got shapes {first.shape} and {second.shape}")
+    return bootstrap_interval(first - second, clusters, level=level, seed=seed)
+
+
+def wilcoxon_p(values: "ArrayLike", others: "ArrayLike") -> float:
+    """Two-sided Wilcoxon signed-rank p of paired scores, [m] and [m]; 1 if they are all equal.
+
+    It takes the images as independent, which crops of one photograph are not: read it beside `paired_difference`, not instead.
+    """
+    difference = np.asarray(values, dtype=np.float64) - np.asarray(others, dtype=np.float64)
+    difference = difference[np.isfinite(difference) & (difference != 0)]
+    # by hand where few differ: scipy warns, or answers NaN, on samples that carry no information
+    return float(wilcoxon(difference, method="approx").pvalue) if len(difference) > 1 else 1.0
+
+
+def _cluster_sums(values: "ArrayLike", clusters: "ArrayLike | None") -> "tuple[NDArray[np.float64], NDArray[np.int64]]":
+    """Sum and number of the finite values of each cluster that has any."""
+    numbers = np.asarray(values, dtype=np.float64)
+    labels = np.arange(numbers.size) if clusters is None else np.asarray(clusters)
+    if numbers.ndim != 1 or labels.shape != numbers.shape:
+        raise ShapeError(f"an interval needs one value and one cluster per image, got shapes {numbers.shape} and {labels.shape}")
+    finite = np.isfinite(numbers)
+    _, inverse = np.unique(labels[finite], return_inverse=True)
+    sums = np.bincount(inverse, weights=numbers[finite]).astype(np.float64)
+    return sums, np.bincount(inverse).astype(np.int64)

@@ -1,0 +1,33 @@
+"""Networks as plain modules: frozen feature backbones, the separable encoder, the convolutional decoder. No training code."""
+
+from brain2pix.models.backbones import backbone_names, load_backbone
+from brain2pix.models.decoders import ConvDecoder
+from brain2pix.models.encoders import FoldedReadout, SeparableEncoder
+from brain2pix.models.feature_networks import (
+    AlexNetFeatures,
+    FeatureNetwork,
+    ResidualFeatures,
+    TinyBackbone,
+    VGG16Features,
+    VGG19Features,
+)
+from brain2pix.models.weights import WeightsCard, card_names, download_weights, read_card, weights_folder
+
+__all__ = [
+    "AlexNetFeatures",
+    "ConvDecoder",
+    "FeatureNetwork",
+    "FoldedReadout",
+    "ResidualFeatures",
+    "SeparableEncoder",
+    "TinyBackbone",
+    "VGG16Features",
+    "VGG19Features",
+    "WeightsCard",
+    "backbone_names",
+    "card_names",
+    "download_weights",
+    "load_backbone",
+    "read_card",
+    "weights_folder",
+]

@@ -1,0 +1,271 @@
+"""Weight files and their cards: where a file comes from, what it must hash to, and how it is read (tensors only, never code)."""
+
+import hashlib
+import http.client
+import logging
+import os
+import pickle
+import tomllib
+import urllib.error
+import urllib.request
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from brain2pix.errors import ComputeError, ConfigError, DataFormatError, MissingDataError, unknown_name
+from brain2pix.events import CancelToken, Progress, ignore
+from brain2pix.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+    from brain2pix.events import EventSink
+
+_log = logging.getLogger(__name__)
+
+WEIGHTS_VARIABLE = "BRAIN2PIX_WEIGHTS"
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """What is known of a weight file.
+
+    Parameters
+    ----------
+    name : str, of the network
+    title : str, for people
+    file : str, name of the file
+    sha256 : str, hexadecimal; the whole digest or the leading digits that its publisher gives
+    source : str, address, or the command that makes the file
+    licence : str
+    paper : str
+    input_range : str
+    bundled : bool, whether the file comes with this package
+    training : dict, how we trained it (seed, steps, images, ...), empty for published files
+    """
+
+    name: str
+    title: str
+    file: str
+    sha256: str
+    source: str
+    licence: str
+    paper: str
+    input_range: str
+    bundled: bool
+    training: dict[str, Any]
+
+
+def weights_folder() -> Path:
+    """Folder where published weight files are looked for: ``$BRAIN2PIX_WEIGHTS``, else the user's data folder."""
+    given = os.environ.get(WEIGHTS_VARIABLE)
+    return Path(given) if given else Path(platformdirs.user_data_dir("brain2pix", appauthor=False)) / "weights"
+
+
+def card_names() -> list[str]:
+    """Names of the networks that have a card."""
+    return sorted(
+        Path(place.name).stem for place in files("brain2pix.resources").joinpath("backbones").iterdir() if place.name.endswith(".toml")
+    )
+
+
+def read_card(name: str) -> WeightsCard:
+    """Card of a network that has weights.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such network.
+    """
+    place = _resource(f"{name}.toml")
+    if not place.is_file():
+        raise ConfigError(unknown_name("backbone with weights", name, card_names()))
+    return card_from_toml(place.read_text(encoding="utf-8"))
+
+
+def card_from_toml(text: str) -> WeightsCard:
+    """Read a card."""
+    values = tomllib.loads(text)
+    values.setdefault("training", {})
+    return WeightsCard(**{field.name: values[field.name] for field in fields(WeightsCard)})
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a weight file as tensors and nothing else: safetensors, or torch's own format with code refused.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    DataFormatError
+        If the file is damaged or holds more than tensors.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"weight file {path} does not exist")
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+    except pickle.UnpicklingError as error:
+        raise DataFormatError(f"{path} holds more than tensors, or is damaged, and was not opened; expected a plain state dict") from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise DataFormatError(f"{path} cannot be read as a weight file (cut short?): {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataFormatError(f"{path} is not a plain state dict of tensors (got {type(state).__name__})")
+    return state
+
+
+def fill(network: "nn.Module", state: dict[str, Tensor], path: Path) -> None:
+    """Copy tensors into a network by name; what the network does not have (a classifier) is left out.
+
+    Raises
+    ------
+    DataFormatError
+        If a tensor is missing or has another shape.
+    """
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            if key not in state:
+                raise DataFormatError(f"{path} has no tensor {key!r}; is it a weight file of {type(network).__name__}?")
+            if state[key].shape != parameter.shape:
+                raise DataFormatError(
+                    f"{path}: {key!r} is {tuple(state[key].shape)}, {type(network).__name__} needs {tuple(parameter.shape)}"
+                )
+            parameter.copy_(state[key])
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_digest(path: Path, card: WeightsCard, shown: Path | None = None) -> None:
+    """Refuse a file that is not the one on the card; the message names it as `shown`, if given.
+
+    Raises
+    ------
+    DataFormatError
+    """
+    found = file_sha256(path)
+    if not found.startswith(card.sha256.lower()):
+        raise DataFormatError(
+            f"{shown or path} is not the file on the card of {card.name!r}: "
+            f"expected a SHA-256 that begins with {card.sha256}, got {found}. "
+            f"It may be damaged or cut short; get it again from {card.source}"
+        )
+
+
+def download_weights(name: str, folder: Path | None = None, sink: "EventSink" = ignore, cancel: CancelToken | None = None) -> Path:
+    """Fetch a published weight file because the user asked for it; it appears only if whole and as on its card.
+
+    Parameters
+    ----------
+    name : str, of the network
+    folder : Path or None, where to put it; None = `weights_folder`
+    sink : EventSink, told how many bytes are done
+    cancel : CancelToken or None
+
+    Returns
+    -------
+    Path, of the file; if it is already there and right, nothing is fetched
+
+    Raises
+    ------
+    ConfigError
+        If the network comes with this package.
+    ComputeError
+        If the address cannot be reached, or the disk is full.
+    DataFormatError
+        If what came is not the file on the card.
+    """
+    card, cancel = read_card(name), cancel or CancelToken()
+    if card.bundled:
+        raise ConfigError(f"backbone {name!r} comes with this package; there is nothing to fetch")
+    target = (folder or weights_folder()) / card.file
+    if target.is_file():
+        check_digest(target, card)
+        return target
+    stage = f"weights of {name}"
+    with atomic_path(target) as beside:
+        try:
+            _fetch(card.source, beside, stage, sink, cancel)
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+            raise ComputeError(
+                f"{card.source} cannot be fetched ({error}). Without a connection, put the file into {target.parent} by hand."
+            ) from error
+        check_digest(beside, card, shown=target)
+    return target
+
+
+@contextmanager
+def weight_file(card: WeightsCard, given: Path | None = None) -> "Iterator[Path]":
+    """Find and check the weight file of a card: `given`, the bundled one, or the one in `weights_folder`.
+
+    Raises
+    ------
+    MissingDataError
+        If it is absent; the message names the file, where to get it, and the backbone that works now.
+    DataFormatError
+        If it is not the file on the card.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise MissingDataError(f"weight file {given} of backbone {card.name!r} does not exist; {_advice(card, given.parent)}")
+        beside = given.with_suffix(".toml")  # `training.backbone` writes a card with each file
+        if beside.is_file():
+            check_digest(given, card_from_toml(beside.read_text(encoding="utf-8")))
+        elif given.name == card.file:
+            check_digest(given, card)
+        else:
+            _log.warning("%s is not the published file %s: its origin is not checked", given, card.file)
+        yield given
+    elif card.bundled:
+        with as_file(_resource(card.file)) as path:
+            check_digest(path, card)
+            yield path
+    else:
+        path = weights_folder() / card.file
+        if not path.is_file():
+            raise MissingDataError(
+                f"backbone {card.name!r} needs the weight file {path}, which does not exist; {_advice(card, path.parent)}"
+            )
+        check_digest(path, card)
+        yield path
+
+
+def _fetch(source: str, target: Path, stage: str, sink: "EventSink", cancel: CancelToken) -> None:
+    with urllib.request.urlopen(source, timeout=30) as answer, target.open("wb") as file:
+        total, done = int(answer.headers.get("Content-Length") or 0), 0
+        while chunk := answer.read(_CHUNK):
+            cancel.check()
+            file.write(chunk)
+            done += len(chunk)
+            sink(Progress(stage, done, max(total, done), "bytes"))
+
+
+def _torch_load(path: Path) -> Any:
+    with warnings.catch_warnings():
+        # torch warns of odd pickle protocols just before it refuses them
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _advice(card: WeightsCard, folder: Path) -> str:
+    if card.bundled:
+        return "leave the setting out to use the bundled weights"
+    return f"get {card.source} and put it into {folder}; backbone 'tiny' works now"
+
+
+def _resource(name: str) -> Any:
+    return files("brain2pix.resources").joinpath("backbones", name)

@@ -1,0 +1,129 @@
+"""Shared by all tests: nothing leaves this machine, nothing touches the user's home, the simulated subject is made once."""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from brain2pix.events import Event
+
+# The same examples in each run, however slow the machine: a failure is never a matter of luck.
+settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+settings.load_profile("tests")
+
+_OUTER = dict(os.environ)  # before anything here changes it
+_HOME = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the whole run, child processes too, an empty home of its own."""
+    home = Path(tempfile.mkdtemp(prefix="brain2pix-tests-"))
+    config.stash[_HOME] = home
+    authority = Path.home() / ".Xauthority"  # a display found through the real home must stay reachable
+    if authority.exists():
+        os.environ.setdefault("XAUTHORITY", str(authority))
+    os.environ["HOME"] = str(home)
+    os.environ["NAPARI_CONFIG"] = str(home / "napari" / "settings.yaml")
+    for name in ("CACHE", "CONFIG", "DATA", "STATE"):
+        os.environ[f"XDG_{name}_HOME"] = str(home / name.lower())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file in one process (its fixtures are made once), and all GUI tests in the same one (its first viewer is slow)."""
+    for item in items:
+        file = item.path.relative_to(Path(__file__).parent)
+        item.add_marker(pytest.mark.xdist_group("gui" if file.parts[0] == "gui" else file.as_posix()))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Let no socket of this process reach beyond the machine."""
+    patch = pytest.MonkeyPatch()
+    for name in ("connect", "connect_ex"):
+        patch.setattr(socket.socket, name, _local_only(getattr(socket.socket, name)))
+    yield
+    patch.undo()
+
+
+def _local_only(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(address[0]):
+            raise RuntimeError(f"a test tried to reach {address}; tests use generated data and this machine only")
+        return connect(self, address)
+
+    return guarded
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host in ("", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Start the global random numbers anew for each test, whichever process it runs in."""
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Numbers that are the same in each run."""
+    return np.random.default_rng(20261120)
+
+
+class EventList(list[Event]):
+    """A sink that remembers: call it with an event, read it as a list."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """Events of one kind, in order."""
+        return [event for event in self if isinstance(event, kind)]
+
+
+@pytest.fixture
+def events() -> EventList:
+    """An event sink that remembers what it heard."""
+    return EventList()
+
+
+@pytest.fixture(scope="session")
+def tiny_subject(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the simulated subject `tiny`, seed 0 (its truth lies beside it). Read only: copy it with `tiny_copy` to damage it."""
+    from brain2pix.config.base import resolve
+    from brain2pix.config.simulation import SimulationSettings
+    from brain2pix.simulation import simulate
+
+    folder: Path = simulate(tmp_path_factory.mktemp("subjects") / "tiny", resolve(SimulationSettings, "simulation", "tiny"))
+    return folder
+
+
+@pytest.fixture
+def tiny_copy(tiny_subject: Path, tmp_path: Path) -> Path:
+    """Give a copy of `tiny_subject`, without the truth, that a test may change."""
+    return Path(shutil.copytree(tiny_subject, tmp_path / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def outer_environment() -> dict[str, str]:
+    """Environment as it was before the tests moved the home: for children that must find the user's package settings."""
+    return dict(_OUTER)

@@ -1,0 +1,91 @@
+"""A real viewer on a real (virtual) display, a real demo folder, a real child process."""
+
+import gc
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ["NAPARI_STRICT_QT"] = "raise"  # a top-level widget that outlives its viewer fails the test
+os.environ.setdefault("LP_NUM_THREADS", "1")  # software OpenGL must not take all cores
+
+HERE = Path(__file__).parent
+SIZE = (1500, 950)
+# Not ours to mend: napari's own use of Qt, pydantic and numpy. Anything raised from our modules stays an error.
+NOISE = (
+    "ignore:System theme detection requires a Qt6 backend:UserWarning",
+    "ignore::DeprecationWarning:napari.*",
+    "ignore::FutureWarning:napari.*",
+    "ignore::DeprecationWarning:npe2.*",
+    "ignore::DeprecationWarning:vispy.*",
+    "ignore::DeprecationWarning:app_model.*",
+    "ignore::DeprecationWarning:superqt.*",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            for rule in NOISE:
+                item.add_marker(pytest.mark.filterwarnings(rule))
+
+
+@pytest.fixture(scope="session")
+def demo(tiny_subject: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Demo folder with subject, model, maps of the true receptive fields, and reconstructions. Read only."""
+    folder = tmp_path_factory.mktemp("window") / "demo"
+    shutil.copytree(tiny_subject, folder / "subject")
+    truth = tiny_subject.with_name(tiny_subject.name + "-truth")
+    shutil.copytree(truth, folder / "subject-truth")
+    subprocess.run([sys.executable, str(HERE / "build_demo.py"), str(folder)], check=True, timeout=240)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mapped(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same demo folder without its model: no decoder is started. Read only."""
+    folder = tmp_path_factory.mktemp("mapped") / "demo"
+    folder.mkdir()
+    for name in ("subject", "maps", "results"):
+        (folder / name).symlink_to(demo / name)
+    return folder
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Any]:
+    """Viewer that is shown, of a fixed size, without notifications on its canvas."""
+    from napari.settings import get_settings
+
+    get_settings().application.gui_notification_level = "none"
+    made = make_napari_viewer(show=True)
+    made.window.resize(*SIZE)
+    qtbot.wait(50)
+    yield made
+    gc.collect()
+
+
+@pytest.fixture
+def dock(viewer: Any, qtbot: Any) -> Iterator[Any]:
+    """Our dock as the Plugins menu opens it."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-brain2pix", "brain2pix")
+    qtbot.waitUntil(lambda: widget._settled, timeout=5000)
+    qtbot.wait(50)  # the canvas must have its size before a camera is fitted to it
+    yield widget
+    widget.shut_down()
+
+
+@pytest.fixture
+def canvas(viewer: Any, qtbot: Any) -> Callable[[], np.ndarray]:
+    """Pixels of the canvas, float [h w 3] in 0..1."""
+
+    def grab() -> np.ndarray:
+        qtbot.wait(120)
+        return viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(float) / 255
+
+    return grab
