@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from brain2pix.arrays import SubjectInfo, VoxelBatch
+    from brain2pix.arrays import RetinotopicMap, SubjectInfo, VoxelBatch
     from brain2pix.config.base import Settings
     from brain2pix.data.training import TrainingData
     from brain2pix.events import CancelToken, EventSink
@@ -144,6 +144,13 @@ class Method(ABC):
     def encode(self, images: "Tensor") -> "VoxelBatch":
         """Predict responses; systems without an encoder raise `NotSupportedError`."""
         raise NotSupportedError(f"{self.name} has no encoder: it cannot predict responses. Choose a method with one, e.g. gaziv.")
+
+    def receptive_fields(self) -> "RetinotopicMap | None":
+        """Say what the system itself holds to be its voxels' fields, [v]; None where it has no such parameters.
+
+        Degrees, NaN where unknown; the quality is the system's own confidence, larger is better.
+        """
+        return None
 
     @abstractmethod
     def state_dict(self) -> "dict[str, Tensor]":
