@@ -8,6 +8,7 @@ from pydantic import Field
 from brain2pix.config.base import Settings
 from brain2pix.config.training import TrainingSettings
 
+DEMO_METHOD = "gaziv"  # which system the demo trains unless asked for another
 _DEVICE = "auto, cpu, cuda, cuda:N or mps; auto takes CUDA if there is any"
 _RUN = "run folder of a trained system"
 _SUBJECT = "subject's folder; None: the one the system was trained on"
@@ -42,6 +43,7 @@ class TrainParams(Settings):
     repeats_split: str | None = Field("test", description="trials whose responses, without images, may be used (transductive); None: none")
     permute_pairs: bool = Field(False, description="control: give each response the image of another trial")
     pairs_from: Path | None = Field(None, description="train on (predicted response, image) pairs of this trained encoder")
+    encoder_from: Path | None = Field(None, description="run folder whose trained encoder is taken instead of training one again")
     training: TrainingSettings = TrainingSettings()
 
 
@@ -98,3 +100,5 @@ class DemoParams(Settings):
 
     seed: int = Field(0, ge=0, description="of subject and training")
     preset: str = Field("demo", description="size of subject and training")
+    method: str = Field(DEMO_METHOD, description="system of the row `full`: any with an encoder")
+    scores: Literal["short", "full"] = Field("short", description="rows of the sheet: the first ones, or all")

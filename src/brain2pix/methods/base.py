@@ -6,12 +6,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from brain2pix.errors import NotSupportedError, ShapeError
+from brain2pix.errors import ConfigError, NotSupportedError, ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import torch
     from torch import Tensor
@@ -145,6 +145,51 @@ class Method(ABC):
         """Predict responses; systems without an encoder raise `NotSupportedError`."""
         raise NotSupportedError(f"{self.name} has no encoder: it cannot predict responses. Choose a method with one, e.g. gaziv.")
 
+    def adopt_encoder(self, trained: "Method") -> None:
+        """Take the trained encoder of another run, so that `phases` leaves the training of an encoder out.
+
+        What follows is what training it again would give, as long as both runs have the same seed and data. A system whose losses need
+        no encoder takes none.
+
+        Parameters
+        ----------
+        trained : Method, of the same name, settings of the encoder and subject
+
+        Raises
+        ------
+        NotSupportedError
+            If the system has no encoder that could be shared.
+        ConfigError
+            If the other run's encoder is not the one that this system would train.
+        """
+        raise NotSupportedError(f"{self.name} has no encoder that another run could lend it; leave encoder_from out")
+
+    def check_encoder_fits(self, trained: "Method", groups: "Sequence[str]") -> None:
+        """Refuse the encoder of another method, subject, image size, or of other settings than this system's.
+
+        Parameters
+        ----------
+        trained : Method
+        groups : sequence of str, settings (groups or single ones) that decide what becomes of an encoder
+
+        Raises
+        ------
+        ConfigError
+        """
+        if trained.name != self.name:
+            raise ConfigError(f"{self.name} cannot take the encoder of {trained.name}; give a run of {self.name}")
+        own, other = self.subjects[0], trained.subjects[0]
+        if (own.voxel_hash, self.image_size) != (other.voxel_hash, trained.image_size):
+            raise ConfigError(
+                f"the encoder to take reads {other.n_voxels} voxels of {other.subject} and images of {trained.image_size} px, "
+                f"this system {own.n_voxels} of {own.subject} (fingerprints {other.voxel_hash[:12]} and {own.voxel_hash[:12]}) and "
+                f"{self.image_size} px; give a run on the same subject, region and image size"
+            )
+        wanted, found = self.settings.model_dump(include=set(groups)), trained.settings.model_dump(include=set(groups))
+        differing = sorted(_differences(wanted, found))
+        if differing:
+            raise ConfigError(f"the encoder to take was trained with other settings: {'; '.join(differing)}; give a run with the same ones")
+
     def receptive_fields(self) -> "RetinotopicMap | None":
         """Say what the system itself holds to be its voxels' fields, [v]; None where it has no such parameters.
 
@@ -176,6 +221,16 @@ class Method(ABC):
                 f"{self.name} was trained on {expected} voxels of {self.subjects[0].subject}, the batch has {voxels.n_voxels}; "
                 "select the model's voxels with its voxel_index first"
             )
+
+
+def _differences(wanted: "dict[str, Any]", found: "dict[str, Any]", group: str = "") -> "Iterator[str]":
+    """Name the settings that differ, with both values."""
+    for key, value in wanted.items():
+        other = found.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            yield from _differences(value, other, f"{group}{key}.")
+        elif value != other:
+            yield f"{group}{key} is {other}, not {value}"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import torch
 
 from brain2pix.arrays import VoxelBatch
 from brain2pix.config.methods import GazivSettings
-from brain2pix.errors import DataFormatError, NotSupportedError, ShapeError
+from brain2pix.errors import ConfigError, DataFormatError, NotSupportedError, ShapeError
 from brain2pix.methods._gaziv_decoder import DecoderPhase
 from brain2pix.methods._gaziv_encoder import EncoderPhase, RefitPhase
 from brain2pix.methods._state import check_state
@@ -88,6 +88,7 @@ class Gaziv(Method):
         self._fingerprint: Tensor | None = None
         self._checked = False
         self._device = torch.device("cpu")
+        self._adopted = False
 
     def new_encoder(self) -> SeparableEncoder:
         """Make an encoder with a start of its own, drawn from torch's random numbers."""
@@ -122,13 +123,27 @@ class Gaziv(Method):
         return self._load(self.options.image_loss.backbone)
 
     def phases(self, data: "TrainingData") -> "Iterator[Phase]":
-        """List phase I (unless nothing needs an encoder), its refit if wanted, and phase II."""
-        if self.encoder is not None:
+        """List phase I (unless nothing needs an encoder, or a trained one was adopted), its refit if wanted, and phase II."""
+        if self.encoder is not None and not self._adopted:
             yield EncoderPhase(self, data)
             if self.options.encoder.refit:
                 yield RefitPhase(self, data)
         if self.options.decoder.n_steps:
             yield DecoderPhase(self, data)
+
+    def adopt_encoder(self, trained: Method) -> None:
+        """Take the encoder of another gaziv run with how well it predicts, and leave phase I out."""
+        self.check_encoder_fits(trained, ("backbone", "start", "encoder"))
+        assert isinstance(trained, Gaziv)
+        if self.encoder is None:
+            return
+        if trained.encoder is None:
+            raise ConfigError("the run to take an encoder from was trained on pairs only and has none; give one with weight_images above 0")
+        self.encoder.load_state_dict(trained.encoder.state_dict())
+        self.encoder.freeze()
+        self.held_out_r, self.best_step = trained.held_out_r.clone(), trained.best_step.clone()
+        self._fingerprint, self._checked = trained._fingerprint, False
+        self._adopted = True
 
     def decode(self, voxels: "VoxelBatch") -> "Tensor":
         """Reconstruct images, [b 3 h w], float32 in 0..1."""

@@ -16,6 +16,7 @@ from brain2pix.compute.spec import JobSpec
 from brain2pix.data.splits import evaluation_set, training_data
 from brain2pix.data.subject import open_subject
 from brain2pix.errors import ConfigError, DataFormatError, MissingDataError, NotSupportedError
+from brain2pix.events import Started
 from brain2pix.training.run_folder import load_model
 
 
@@ -107,6 +108,43 @@ def test_pairs_from_an_encoder(trained, tiny_subject, tmp_path):
     with pytest.raises(NotSupportedError, match="ridge has no encoder"):
         run("train", tmp_path / "ridge", **{**params, "pairs_from": str(trained / "ridge")})
     assert sorted(place.name for place in tmp_path.iterdir()) == ["ok"]
+
+
+def test_an_adopted_encoder_is_not_trained_again(trained, tiny_subject, tmp_path, events):
+    lender = trained / "gaziv"
+    short = {"encoder.n_steps": 3, "encoder.check_every": 3, "decoder.n_steps": 2}
+    params = {"subject": str(tiny_subject), "preset": "tiny", "settings": {**short, "weight_fmri": 0, "snr_source": "none"}, "seed": 5}
+    spec = JobSpec("train", {"device": "cpu", "encoder_from": str(lender), **params}, tmp_path / "run")
+    assert run_job(spec, events) == "finished"
+    assert [event.stage for event in events.of(Started)] == ["decoder"]
+    own, adopted = (load_model(place).state_dict() for place in (lender, tmp_path / "run"))
+    names = [name for name in own if name.startswith("encoder.") or name in ("held_out_r", "best_step", "backbone")]
+    assert len(names) > 8
+    for name in names:
+        assert torch.equal(own[name], adopted[name]), name
+    assert not torch.equal(own["decoder.fc.weight"], adopted["decoder.fc.weight"])
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["region"] == "V1 - outside"  # the lender's, not the default
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({"settings": {"encoder.n_steps": 4}}, "with other settings: encoder.check_every is 3, not 15; encoder.n_steps is 3, not 4"),
+        ({"region": "V2 - outside"}, r"to take reads \d+ voxels of sub-01 .* this system \d+ of sub-01 .* same subject, region"),
+        ({"image_size": 64}, r"images of 32 px, .* 64 px; give a run on the same subject, region and image size"),
+        ({"encoder_from": "ridge"}, "gaziv cannot take the encoder of ridge; give a run of gaziv"),
+    ],
+)
+def test_an_encoder_that_is_another_is_refused(trained, tiny_subject, tmp_path, params, text):
+    lender = trained / params.pop("encoder_from", "gaziv")
+    with pytest.raises(ConfigError, match=text):
+        run("train", tmp_path / "run", subject=str(tiny_subject), preset="tiny", encoder_from=str(lender), **params)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_without_encoder_takes_none(trained, tiny_subject, tmp_path):
+    with pytest.raises(NotSupportedError, match="ridge has no encoder that another run could lend it"):
+        run("train", tmp_path / "run", subject=str(tiny_subject), method="ridge", preset="tiny", encoder_from=str(trained / "gaziv"))
 
 
 def test_inductive_training_gets_no_test_responses(tiny_subject, tmp_path):

@@ -46,6 +46,8 @@ def prepare(params: "TrainParams") -> Prepared:
         data = pairs_of_encoder(params.pairs_from, data, region, device)
     seed_everything(params.seed, "make")
     method = make_method(params.method, settings, [data.subject], data.image_size)
+    if params.encoder_from is not None:
+        method.adopt_encoder(load_model(params.encoder_from, device))
 
     def run(context: JobContext) -> None:
         if subject.simulated:
@@ -67,6 +69,7 @@ def prepare(params: "TrainParams") -> Prepared:
         "n_unpaired": 0 if data.unpaired is None else len(data.unpaired),
         "image_size": data.image_size,
         "seed": params.seed,
+        "encoder_from": None if params.encoder_from is None else str(params.encoder_from),
         "device": str(device),
     }
     return Prepared(resolved, run)
@@ -101,5 +104,6 @@ def pairs_of_encoder(run: "Path", data: "TrainingData", region: str, device: "to
 def _region(params: "TrainParams", subject: "Subject") -> str:
     if params.region is not None:
         return params.region
-    of_encoder = RunFolder(params.pairs_from).read_settings().get("region") if params.pairs_from is not None else None
+    lender = params.pairs_from or params.encoder_from
+    of_encoder = RunFolder(lender).read_settings().get("region") if lender is not None else None
     return str(of_encoder or default_region(subject.areas))
