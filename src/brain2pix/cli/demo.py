@@ -1,11 +1,12 @@
 """``brain2pix demo``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from brain2pix.cli._options import Seed
+from brain2pix.config.run import DEMO_METHOD
 
 
 def demo(
@@ -13,6 +14,11 @@ def demo(
     seed: Seed = 0,
     out: Annotated[Path | None, Parameter(help="Folder for everything; default: brain2pix-demo.")] = None,
     preset: Annotated[str, Parameter(help="tiny, demo, full or hard.")] = "demo",
+    method: Annotated[str, Parameter(help="System to train: any with an encoder.")] = DEMO_METHOD,
+    scores: Annotated[
+        Literal["short", "full"],
+        Parameter(help="Rows of the sheet: the first ones, or all with their controls. A short sheet becomes full by asking again."),
+    ] = "short",
     window: Annotated[bool, Parameter(help="Open the window at the end.")] = True,
 ) -> int:
     """Run the whole main job on a simulated subject, then open the window.
@@ -24,9 +30,9 @@ def demo(
     from brain2pix.compute.demo import run_demo
     from brain2pix.events import Cancelled
 
-    place = (out or _default_folder(seed, preset)).absolute()
+    place = (out or _default_folder(seed, preset, method)).absolute()
     try:
-        made = with_progress(lambda sink, cancel: run_demo(place, seed, preset, sink, cancel))
+        made = with_progress(lambda sink, cancel: run_demo(place, seed, preset, sink, cancel, method=method, full_sheet=scores == "full"))
     except Cancelled:
         print("stopped; the same command goes on")
         return STOPPED
@@ -35,8 +41,10 @@ def demo(
     return _show(place) if window else 0
 
 
-def _default_folder(seed: int, preset: str) -> Path:
-    return Path("brain2pix-demo") if (seed, preset) == (0, "demo") else Path(f"brain2pix-demo-{preset}-{seed}")
+def _default_folder(seed: int, preset: str, method: str) -> Path:
+    if (seed, preset, method) == (0, "demo", DEMO_METHOD):
+        return Path("brain2pix-demo")
+    return Path("-".join(["brain2pix-demo", *([] if method == DEMO_METHOD else [method]), preset, str(seed)]))
 
 
 def _show(place: Path) -> int:

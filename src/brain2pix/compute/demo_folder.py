@@ -5,14 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from brain2pix.compute.runner import run_job
 from brain2pix.compute.spec import JobSpec
 from brain2pix.events import Cancelled, CancelToken, EventSink, Finished, Started
 from brain2pix.files import write_json
 
-METHOD = "gaziv"
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+N_FOLDS = 2  # parts of the test photos; each is decoded by a system that never saw its responses
+
+
+def photo_folds(photos: "NDArray[np.int64]") -> "NDArray[np.int64]":
+    """Part of the inductive row that each image belongs to, by its photo in turn; all crops of a photo in the same; [m] -> [m]."""
+    return np.unique(photos, return_inverse=True)[1] % N_FOLDS
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class Demo:
     path : Path
     seed : int, of subject and training
     preset : str, of the simulated subject
+    method : str, name of the system in the row "full"
     sink : callable, takes events
     cancel : CancelToken
     seconds : dict of stage to wall time, kept in ``seconds.json``
@@ -32,6 +43,7 @@ class Demo:
     path: Path
     seed: int
     preset: str
+    method: str
     sink: EventSink
     cancel: CancelToken
     seconds: dict[str, float] = field(default_factory=dict)
@@ -43,7 +55,11 @@ class Demo:
 
     def run_folder(self, row: str) -> Path:
         """Run folder of one row of the sheet; row "full" is the method's own."""
-        return self.path / "runs" / (METHOD if row == "full" else row)
+        return self.path / "runs" / (self.method if row == "full" else row)
+
+    def fold_folders(self) -> tuple[Path, ...]:
+        """Run folders of the row "inductive", one for each part of the test photos."""
+        return tuple(self.run_folder(f"inductive_{fold}") for fold in range(N_FOLDS))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

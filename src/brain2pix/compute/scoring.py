@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brain2pix.arrays import RetinotopicMap
-from brain2pix.compute.jobs._inputs import TrainedRun, decode_images, open_run
+from brain2pix.compute.demo_folder import photo_folds
+from brain2pix.compute.jobs._inputs import TrainedRun, open_run
+from brain2pix.compute.sheet_rows import SheetRow, open_row
 from brain2pix.data.maps import read_maps
 from brain2pix.data.splits import EvaluationSet, evaluation_set
 from brain2pix.evaluation import (
@@ -20,21 +22,25 @@ from brain2pix.evaluation import (
     encoder_accuracy,
     encoder_lines,
     make_scores,
+    null_lines,
     prf_lines,
+    reference_rows,
     row_lines,
     score_map,
     score_row,
     write_lines,
     write_scores,
 )
+from brain2pix.evaluation.scores import ROWS
 from brain2pix.files import atomic_path, write_json
 from brain2pix.methods.predictions import predict_responses
 from brain2pix.signals.ceilings import split_half_ceiling
 from brain2pix.simulation.truth import Truth, load_truth
-from brain2pix.stimulation import QuadrantExperiment, ResponseSpace, decode_function, fit_space, quadrant_experiment, quadrant_masks
+from brain2pix.stimulation import QuadrantExperiment, ResponseSpace, fit_space, quadrant_experiment, quadrant_masks
 from brain2pix.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,42 +49,44 @@ if TYPE_CHECKING:
     from brain2pix.data.subject import Subject
 
 AREAS = ("V1", "V2", "V3")
-_COMPARED = [("full", "supervised"), ("full", "ridge_unpaired")]
-ROWS = ("full", "supervised", "ridge_pairs", "ridge_unpaired")
+_COMPARED = [("full", other) for other in ("supervised", "ridge_unpaired", "ridge_pairs", "images", "inductive")]
+_ENCODERS = {"full": "full", "untrained": "untrained", "permuted": "null"}  # rows of the encoder's scores: run folder
+_MAPS = {"full": "maps", "untrained": "untrained_maps", "noise_inputs": "noise_maps", "permuted": "null_maps"}
 N_BASE = 10  # base patterns of the microstimulation
 
 
 @dataclass
 class DemoResults:
-    """What a demo has so far: its runs, the test set, the truth if it was not deleted. Everything is computed once, when asked for.
+    """What a demo has so far: its rows, the test set, the truth if it was not deleted. Everything is computed once, when asked for.
 
     Parameters
     ----------
     demo : Demo
-    runs : dict of row of the sheet to TrainedRun
+    full : TrainedRun, the method's own run
+    systems : dict of row of the sheet to SheetRow, in the sheet's order
     test : EvaluationSet
     truth : Truth or None
     """
 
     demo: "Demo"
-    runs: dict[str, TrainedRun]
+    full: TrainedRun
+    systems: dict[str, SheetRow]
     test: EvaluationSet
     truth: Truth | None
     _decoded: "dict[str, NDArray[np.uint8]]" = field(default_factory=dict)
 
     @classmethod
     def open(cls, demo: "Demo") -> "DemoResults":
-        """Load every run that is finished."""
-        folders = {row: demo.run_folder(row) for row in ROWS}
-        runs = {row: open_run(folder, None, "auto") for row, folder in folders.items() if RunFolder(folder).model.is_dir()}
-        full = runs["full"]
+        """Load every row that is trained."""
+        full = open_run(demo.run_folder("full"), None, "auto")
         test = evaluation_set(full.subject, full.voxel_index, "test", full.method.image_size)
-        return cls(demo, runs, test, load_truth(demo.subject))
-
-    @property
-    def full(self) -> TrainedRun:
-        """The method's own run."""
-        return self.runs["full"]
+        whole = np.zeros(len(test.images), dtype=np.int64)
+        systems = {"full": SheetRow((full,), whole)}
+        for row in ROWS[1:]:
+            folders, part = ((demo.run_folder(row),), whole) if row != "inductive" else (demo.fold_folders(), photo_folds(test.groups))
+            if (found := open_row(folders, part)) is not None:
+                systems[row] = found
+        return cls(demo, full, systems, test, load_truth(demo.subject))
 
     @property
     def subject(self) -> "Subject":
@@ -117,36 +125,51 @@ class DemoResults:
         return self._map("maps")
 
     def _map(self, name: str) -> RetinotopicMap:
-        return read_maps(self.demo.path / "runs" / name / "results").on(self.subject, self.voxel_index)
+        return read_maps(self._map_folder(name)).on(self.subject, self.voxel_index)
+
+    def _map_folder(self, name: str) -> "Path":
+        return self.demo.path / "runs" / name / "results"
 
     def decoded(self, row: str) -> "NDArray[np.uint8]":
         """Reconstructions of the test images by one row, uint8 [m h w 3]."""
         if row not in self._decoded:
-            run = self.runs[row]
-            self._decoded[row] = decode_images(run.method, self.test.responses, run.device, self.demo.cancel)
+            self._decoded[row] = self.systems[row].decode(self.test.responses, self.demo.cancel)
         return self._decoded[row]
 
     def write_reconstructions(self) -> "Path":
         """Write what the window and other programs show: stimuli beside reconstructions of every row."""
         path = self.demo.path / "results" / "reconstructions.npz"
-        arrays: dict[str, Any] = {f"reconstructions_{row}": self.decoded(row) for row in self.runs if row != "full"}
+        arrays: dict[str, Any] = {f"reconstructions_{row}": self.decoded(row) for row in self.systems if row != "full"}
         arrays |= {"stimulus_ids": np.array(self.test.stimulus_ids), "stimuli": self.test.images, "reconstructions": self.decoded("full")}
         with atomic_path(path) as beside:
             np.savez_compressed(beside, **arrays)
         return path
 
     @cached_property
-    def rows(self) -> dict[str, RowScores]:
-        """Scores of each row's reconstructions, image by image."""
+    def _judges(self) -> "dict[str, Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]]":
         from brain2pix.evaluation.functional import independent_networks, network_features
 
-        networks = {name: partial(network_features, network) for name, network in independent_networks().items()}
-        return {row: score_row(self.decoded(row), self.test.images, self.test.groups, networks) for row in self.runs}
+        return {name: partial(network_features, network) for name, network in independent_networks().items()}
 
     @cached_property
-    def encoder(self) -> EncoderAccuracy:
-        """Prediction of the test responses, beside their ceiling."""
-        predicted = predict_responses(self.full.method, self.test.images, self.demo.cancel).astype(np.float32)
+    def rows(self) -> dict[str, RowScores]:
+        """Scores of each row's reconstructions, image by image."""
+        return {row: score_row(self.decoded(row), self.test.images, self.test.groups, self._judges) for row in self.systems}
+
+    @cached_property
+    def references(self) -> dict[str, RowScores]:
+        """Scores of the true images at low resolution and of flat pictures."""
+        return reference_rows(self.test.images, self.test.groups, self._judges)
+
+    @cached_property
+    def encoders(self) -> dict[str, EncoderAccuracy]:
+        """Prediction of the test responses, beside their ceiling: full, and those of untrained and permuted encoders that are there."""
+        folders = {row: self.demo.run_folder(name) for row, name in _ENCODERS.items()}
+        runs = {row: open_run(folder, None, "auto") for row, folder in folders.items() if RunFolder(folder).model.is_dir()}
+        return {row: self._accuracy(run) for row, run in runs.items()}
+
+    def _accuracy(self, run: TrainedRun) -> EncoderAccuracy:
+        predicted = predict_responses(run.method, self.test.images, self.demo.cancel).astype(np.float32)
         return encoder_accuracy(predicted, self.test.responses, self.ceiling, scope=self.scope, areas=self.areas)
 
     @cached_property
@@ -154,16 +177,23 @@ class DemoResults:
         """Largest correlation with the mean test responses that noise allows, [v]."""
         return split_half_ceiling(self.test.repeats.values, self.test.repeats.image_index).ceiling
 
-    @cached_property
-    def prf(self) -> PRFScores | None:
-        """Receptive fields against the truth; None if the truth was deleted."""
-        return score_map(self.estimated_map, self.true_map, scope=self.scope, areas=self.areas) if self.true_map else None
+    @property
+    def encoder(self) -> EncoderAccuracy:
+        """The method's own encoder."""
+        return self.encoders["full"]
 
     @cached_property
-    def null_prf(self) -> PRFScores | None:
-        """The same for an encoder trained on permuted pairs; None before that is trained."""
-        finished = (self.demo.path / "runs" / "null_maps" / "results").is_dir()
-        return score_map(self._map("null_maps"), self.true_map, scope=self.scope) if finished and self.true_map else None
+    def prf_rows(self) -> dict[str, PRFScores]:
+        """Receptive fields against the truth, for each map that is there; empty if the truth was deleted."""
+        if self.true_map is None:
+            return {}
+        found = {row: self._map(name) for row, name in _MAPS.items() if self._map_folder(name).is_dir()}
+        return {row: score_map(estimate, self.true_map, scope=self.scope, areas=self.areas) for row, estimate in found.items()}
+
+    @property
+    def prf(self) -> PRFScores | None:
+        """Receptive fields of the trained encoder against the truth; None if the truth was deleted."""
+        return self.prf_rows.get("full")
 
     @cached_property
     def microstimulation(self) -> dict[str, QuadrantExperiment]:
@@ -174,13 +204,14 @@ class DemoResults:
         if self.true_map is None:
             return {}
         masks = quadrant_masks(self.true_map, self.scope)
-        repeats = self.test.repeats
-        base = repeats.values[[int(np.flatnonzero(repeats.image_index == image)[0]) for image in self.spread(N_BASE)]]
-        return {row: self._quadrants(run, base, masks) for row, run in self.runs.items()}
-
-    def _quadrants(self, run: TrainedRun, base: "NDArray[np.float32]", masks: "dict[str, NDArray[np.bool_]]") -> QuadrantExperiment:
-        decode = decode_function(run.method)
-        return quadrant_experiment(decode, base, masks, self.response_space, candidates=self.scope, seed=self.demo.seed)
+        repeats, images = self.test.repeats, self.spread(N_BASE)
+        base = repeats.values[[int(np.flatnonzero(repeats.image_index == image)[0]) for image in images]]
+        return {
+            row: quadrant_experiment(
+                system.decoder_of(images), base, masks, self.response_space, candidates=self.scope, seed=self.demo.seed
+            )
+            for row, system in self.systems.items()
+        }
 
     @cached_property
     def response_space(self) -> ResponseSpace:
@@ -195,27 +226,27 @@ class DemoResults:
 
     def scores(self) -> Scores:
         """Gather ``scores.json``."""
-        full = self.microstimulation.get("full")
+        stimulated = self.microstimulation
         return make_scores(
             self.demo.preset,
             self.demo.seed,
             self.full.method.name,
             encoder=self.encoder,
-            prf=self.prf,
-            null_prf=self.null_prf,
+            prf=self.prf_rows,
             rows=self.rows,
-            quadrant_share=full.quadrant_share if full else None,
+            shares={row: outcome.quadrant_share for row, outcome in stimulated.items()},
+            control_shares={row: outcome.control_share for row, outcome in stimulated.items()},
             seconds=self.demo.seconds,
         )
 
 
 def write_all_scores(results: DemoResults) -> "Path":
     """Write ``scores.json``, the tidy ``scores.tsv`` with intervals, and the record of the stimulation."""
-    lines = [line for name, row in results.rows.items() for line in row_lines(name, row)]
+    lines = [line for name, row in {**results.rows, **results.references}.items() for line in row_lines(name, row)]
+    lines += [line for name, row in results.rows.items() for line in null_lines(name, row)]
     lines += difference_lines(results.rows, _COMPARED)
-    lines += encoder_lines(results.encoder)
-    for name, part in (("full", results.prf), ("null", results.null_prf)):
-        lines += prf_lines(part, name) if part is not None else []
+    lines += [line for name, accuracy in results.encoders.items() for line in encoder_lines(accuracy, name)]
+    lines += [line for name, part in results.prf_rows.items() for line in prf_lines(part, name)]
     lines += [line for row, outcome in results.microstimulation.items() for line in stimulation_lines(row, outcome)]
     folder = results.demo.path
     write_lines(folder / "scores.tsv", lines)

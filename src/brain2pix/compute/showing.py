@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 _DPI = 160
 _MAPS = ("angle", "eccentricity", "size")
 _OUTLINED = ("V1", "V2", "V3")
-_SHORT = {"full": "full", "supervised": "supervised", "ridge_pairs": "ridge\non pairs", "ridge_unpaired": "ridge on\nE(unpaired)"}
+_SHORT = {
+    "full": "full",
+    "supervised": "supervised",
+    "images": "without test\nresponses",
+    "inductive": "responses\nunseen",
+    "ridge_pairs": "ridge\non pairs",
+    "ridge_unpaired": "ridge on\nE(unpaired)",
+    "shuffled": "shuffled\npairs",
+}
 
 
 def draw_maps(results: "DemoResults") -> "list[Path]":
@@ -80,7 +88,7 @@ def draw_pictures(results: "DemoResults") -> "list[Path]":
     """Draw stimuli above the reconstructions of every row so far: two of each photo, and all of them for the method itself."""
     few = results.spread(10)
     shown = {"stimulus": results.test.images[few]}
-    shown |= {_SHORT[row]: results.decoded(row)[few] for row in results.runs}
+    shown |= {_SHORT[row]: results.decoded(row)[few] for row in results.systems}
     about = f"test images, none used in training   ·   {results.test.repeats.values.shape[0] // len(results.test.images)} repeats averaged"
     caption = f"{about}   ·   simulated subject, seed {results.demo.seed}"
     chosen = reconstruction_figure(shown, caption=caption)

@@ -19,13 +19,14 @@ from brain2pix.evaluation.report import (
     encoder_lines,
     format_table,
     make_scores,
+    null_lines,
     prf_lines,
     read_lines,
     row_lines,
     write_lines,
 )
 from brain2pix.evaluation.retinotopy import PRFScores, angle_error_deg, fisher_lee, keep_best, score_map
-from brain2pix.evaluation.rows import RowScores, compare_rows, resolution_equivalent, score_row
+from brain2pix.evaluation.rows import RowScores, compare_rows, reference_rows, resolution_equivalent, score_row
 from brain2pix.evaluation.scores import Scores, read_scores, scores_schema, write_scores
 from brain2pix.evaluation.statistics import Interval, bootstrap_interval, paired_difference, wilcoxon_p
 
@@ -53,6 +54,7 @@ __all__ = [
     "low_resolution",
     "make_scores",
     "mean_rank",
+    "null_lines",
     "paired_difference",
     "permutation_null",
     "pixel_correlation",
@@ -60,6 +62,7 @@ __all__ = [
     "prf_lines",
     "read_lines",
     "read_scores",
+    "reference_rows",
     "resolution_equivalent",
     "row_lines",
     "score_map",

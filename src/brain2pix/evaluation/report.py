@@ -5,10 +5,25 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from brain2pix.errors import DataFormatError, MissingDataError
 from brain2pix.evaluation.identification import WAYS
-from brain2pix.evaluation.rows import PIXEL, WITHIN, RowScores, compare_rows
-from brain2pix.evaluation.scores import ROWS, EncoderScores, Identification, MicrostimulationScores, PRFSummary, RowSSIM, Scores
+from brain2pix.evaluation.rows import NULL_WAYS, PIXEL, WITHIN, RowScores, compare_rows
+from brain2pix.evaluation.scores import (
+    PRF_ROWS,
+    ROWS,
+    EncoderScores,
+    Identification,
+    MicrostimulationScores,
+    PRFRow,
+    PRFRows,
+    PRFSummary,
+    RowPixelR,
+    RowShares,
+    RowSSIM,
+    Scores,
+)
 from brain2pix.evaluation.statistics import bootstrap_interval
 from brain2pix.files import atomic_path
 
@@ -24,9 +39,16 @@ TITLES = {
     "full": "full",
     "supervised": "supervised (pairs only)",
     "images": "without test responses",
+    "inductive": "responses of the image unseen",
     "ridge_pairs": "ridge on pairs",
     "ridge_unpaired": "ridge on encoded unpaired images",
     "shuffled": "shuffled pairs (control)",
+}
+PRF_TITLES = {
+    "full": "trained encoder",
+    "untrained": "closed-form start, untrained",
+    "noise_inputs": "trained encoder, noise inputs",
+    "permuted": "permuted pairs (null)",
 }
 
 
@@ -36,8 +58,8 @@ class ScoreLine:
 
     Parameters
     ----------
-    part : str, "encoder", "prf", "identification", "ssim", "pixel_r", "microstimulation" or "difference"
-    row : str, which system or area, e.g. "full", "V1", "full - supervised"
+    part : str, "encoder", "prf", "identification", "null", "ssim", "pixel_r", "microstimulation" or "difference"
+    row : str, which system or area, e.g. "full", "V1", "permuted V1", "full - supervised"
     score : str, e.g. "median_r", "pixel 10-way"
     value : float
     unit : str, "" for fractions, "%", "deg"
@@ -65,10 +87,10 @@ def make_scores(
     method: str,
     *,
     encoder: "EncoderAccuracy | None" = None,
-    prf: "PRFScores | None" = None,
-    null_prf: "PRFScores | None" = None,
+    prf: "Mapping[str, PRFScores] | None" = None,
     rows: "Mapping[str, RowScores] | None" = None,
-    quadrant_share: float | None = None,
+    shares: "Mapping[str, float] | None" = None,
+    control_shares: "Mapping[str, float] | None" = None,
     seconds: "Mapping[str, float] | None" = None,
 ) -> Scores:
     """Gather what was computed into ``scores.json``; what is left out stays null.
@@ -77,12 +99,14 @@ def make_scores(
     ----------
     preset, seed, method : of the run
     encoder : EncoderAccuracy of the row `full`
-    prf, null_prf : PRFScores of the method, and of an encoder trained on permuted pairs
+    prf : mapping of row name (see `scores.PRF_ROWS`) to PRFScores
     rows : mapping of row name (see `scores.ROWS`; others are ignored) to RowScores
-    quadrant_share : float, microstimulation
+    shares, control_shares : mappings of row name to the quadrant share of a microstimulation, and to that of random voxels
     seconds : mapping of stage to wall time
     """
     known = {name: row for name, row in (rows or {}).items() if name in ROWS}
+    fields_found = prf or {}
+    shares, permuted = shares or {}, fields_found.get("permuted")
     return Scores(
         preset=preset,
         seed=seed,
@@ -90,10 +114,18 @@ def make_scores(
         encoder=EncoderScores(median_r=encoder.median_r, median_r_over_ceiling=encoder.median_r_over_ceiling)
         if encoder
         else EncoderScores(),
-        prf=PRFSummary(**_summary_fields(prf), null_angle_error_deg=null_prf.median_angle_error_deg if null_prf else None),
+        prf=PRFSummary(
+            **_summary_fields(fields_found.get("full")), null_angle_error_deg=permuted.median_angle_error_deg if permuted else None
+        ),
+        prf_rows=PRFRows(
+            **{name: PRFRow(**_summary_fields(part), size_spearman=part.size_spearman) for name, part in fields_found.items()}
+        ),
         identification=Identification(**{name: row.summary() for name, row in known.items()}),
         ssim=RowSSIM(**{name: float(row.ssim.mean()) for name, row in known.items()}),
-        microstimulation=MicrostimulationScores(quadrant_share=quadrant_share),
+        pixel_r=RowPixelR(**{name: float(row.pixel_r.mean()) for name, row in known.items()}),
+        microstimulation=MicrostimulationScores(
+            quadrant_share=shares.get("full"), rows=RowShares(**shares), control=RowShares(**(control_shares or {}))
+        ),
         seconds=dict(seconds or {}),
     )
 
@@ -117,7 +149,22 @@ def row_lines(name: str, row: RowScores) -> list[ScoreLine]:
             note="chance = flat picture in the mean colour",
         )
     )
-    lines.append(_line("pixel_r", name, "pixel r", bootstrap_interval(row.pixel_r, row.groups), chance=0.0))
+    resolution = row.resolution and f"resolution: {row.resolution}"
+    lines.append(_line("pixel_r", name, "pixel r", bootstrap_interval(row.pixel_r, row.groups), chance=0.0, note=resolution))
+    return lines
+
+
+def null_lines(name: str, row: RowScores) -> list[ScoreLine]:
+    """Lines of the permutation null of the 10-way score: its mean with the band that holds 95 % of the draws, and its SD."""
+    lines = []
+    for measure in (PIXEL, "independent"):
+        draws = row.null(measure)
+        if draws is not None:
+            percent, score, note = 100 * draws, _way_name(measure, str(NULL_WAYS)), "reconstructions assigned to images at random"
+            low, high = (float(bound) for bound in np.quantile(percent, [0.025, 0.975]))
+            chance = 100 * row.chances[str(NULL_WAYS)]
+            lines.append(ScoreLine("null", name, score, float(percent.mean()), "%", low, high, chance, len(draws), note))
+            lines.append(ScoreLine("null", name, f"{score} SD", float(percent.std(ddof=1)), "%", n=len(draws), note=note))
     return lines
 
 
@@ -136,9 +183,10 @@ def difference_lines(rows: "Mapping[str, RowScores]", pairs: "Sequence[tuple[str
 
 
 def encoder_lines(accuracy: "EncoderAccuracy", row: str = "full") -> list[ScoreLine]:
-    """Lines of the encoder: all voxels in scope, and each area."""
+    """Lines of the encoder: all voxels in scope, and each area (of another row than `full` with the row's name)."""
     ceiling = f"median ceiling {accuracy.median_ceiling:.3f}" if math.isfinite(accuracy.median_ceiling) else "no ceiling"
-    parts = {row: (accuracy.median_r, accuracy.median_r_over_ceiling, accuracy.n_voxels), **accuracy.areas}
+    areas = {_area_name(row, name): values for name, values in accuracy.areas.items()}
+    parts = {row: (accuracy.median_r, accuracy.median_r_over_ceiling, accuracy.n_voxels), **areas}
     return [
         ScoreLine("encoder", name, score, value, n=n, chance=0.0, note=ceiling if name == row else "")
         for name, (r, relative, n) in parts.items()
@@ -148,7 +196,7 @@ def encoder_lines(accuracy: "EncoderAccuracy", row: str = "full") -> list[ScoreL
 
 
 def prf_lines(scores: "PRFScores", row: str = "full") -> list[ScoreLine]:
-    """Lines of receptive fields: all voxels in scope, and each area."""
+    """Lines of receptive fields: all voxels in scope, and each area (of another row than `full` with the row's name)."""
     chances = {
         "median_angle_error_deg": 90.0,
         "fisher_lee": 0.0,
@@ -158,7 +206,7 @@ def prf_lines(scores: "PRFScores", row: str = "full") -> list[ScoreLine]:
         "upper_lower": 0.5,
     }
     lines = []
-    for name, part in {row: scores, **scores.areas}.items():
+    for name, part in {row: scores, **{_area_name(row, name): part for name, part in scores.areas.items()}}.items():
         for score, value in asdict(part).items():
             if isinstance(value, float) and math.isfinite(value):
                 unit = "deg" if score.endswith("_deg") else ""
@@ -216,15 +264,38 @@ def format_table(scores: Scores, lines: "Sequence[ScoreLine] | None" = None, *, 
         f"{scores.method} - preset {scores.preset} - seed {scores.seed} - {subject}",
         _block("Encoder", scores.encoder.model_dump()),
         _block("Receptive fields against the truth", scores.prf.model_dump()),
+        _prf_block(scores),
         _identification_block(scores, lines or ()),
-        _block("Microstimulation of the model (chance .25)", scores.microstimulation.model_dump()),
+        _stimulation_block(scores),
     ]
     differences = [line for line in lines or () if line.part == "difference"]
     if differences:
         blocks.append(_difference_block(differences))
     if scores.seconds:
         blocks.append(_block("Seconds", scores.seconds, digits=1))
-    return "\n\n".join(blocks)
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _prf_block(scores: Scores) -> str:
+    found = {name: row for name in PRF_ROWS if (row := getattr(scores.prf_rows, name)) is not None}
+    if not set(found) - {"full"}:
+        return ""
+    digits = {"median_error_deg": 2, "median_angle_error_deg": 1}
+    table = [["Receptive fields by row", "error deg", "angle deg", "Fisher-Lee", "log ecc r", "hemifield", "size rho"]]
+    for name, row in found.items():
+        values = row.model_dump(exclude={"kept"})
+        table.append([f"  {PRF_TITLES[name]}", *[_number(value, digits.get(key, 3)) for key, value in values.items()]])
+    return _align(table)
+
+
+def _stimulation_block(scores: Scores) -> str:
+    part = scores.microstimulation
+    table = [["Microstimulation of the model (chance .25)", "quadrant_share", "random voxels"]]
+    for name in ROWS:
+        if name == "full" or getattr(part.rows, name) is not None:
+            share = part.quadrant_share if name == "full" else getattr(part.rows, name)
+            table.append([f"  {TITLES[name]}", _number(share, 3), _number(getattr(part.control, name), 3)])
+    return _align(table)
 
 
 def _identification_block(scores: Scores, lines: "Sequence[ScoreLine]") -> str:
@@ -265,6 +336,10 @@ def _align(table: list[list[str]]) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _area_name(row: str, area: str) -> str:
+    return area if row == "full" else f"{row} {area}"
 
 
 def _summary_fields(prf: "PRFScores | None") -> dict[str, float]:

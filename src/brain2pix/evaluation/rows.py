@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain2pix.errors import ShapeError
-from brain2pix.evaluation.identification import WAYS, chance_within_groups, exact_identification, within_groups
+from brain2pix.evaluation.identification import WAYS, chance_within_groups, exact_identification, permutation_null, within_groups
 from brain2pix.evaluation.metrics import as_images, feature_similarity, low_resolution, pixel_correlation, pixel_r, structural
 from brain2pix.evaluation.scores import RowIdentification, Ways
 from brain2pix.evaluation.statistics import Interval, bootstrap_interval, paired_difference
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PIXEL = "pixel"
 WITHIN = "within_photo"
+NULL_WAYS = 10  # the permutation null is drawn at this n
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class RowScores:
     groups : int array, [m], photograph of each image
     chances : dict of ways to chance level, 0..1
     flat_ssim : float, mean SSIM of pictures in each image's mean colour: what knowing the colour alone is worth
+    nulls : dict of measure to float array, [draws], 0..1: mean 10-way identification with reconstructions assigned to images at random
+    resolution : str, see `resolution_equivalent`
     """
 
     identification: "dict[str, dict[str, NDArray[np.float64]]]"
@@ -40,6 +43,8 @@ class RowScores:
     groups: "NDArray[np.int64]"
     chances: dict[str, float] = field(default_factory=dict)
     flat_ssim: float = float("nan")
+    nulls: "dict[str, NDArray[np.float64]]" = field(default_factory=dict)
+    resolution: str = ""
 
     @property
     def networks(self) -> list[str]:
@@ -55,6 +60,11 @@ class RowScores:
         """Rates of each image, [m]: measure "pixel", a network, or "independent" = the worse network; None if not computed."""
         name = self.worst_network(ways) if measure == "independent" else measure
         return None if name is None else self.identification.get(name, {}).get(ways)
+
+    def null(self, measure: str) -> "NDArray[np.float64] | None":
+        """Draws of the permutation null of the 10-way score, [draws]; `measure` as in `rates`; None if not computed."""
+        name = self.worst_network(str(NULL_WAYS)) if measure == "independent" else measure
+        return None if name is None else self.nulls.get(name)
 
     def interval(self, measure: str, ways: str) -> Interval | None:
         """Mean identification with its 95 % interval over photographs, in percent; None if not computed."""
@@ -105,7 +115,28 @@ def score_row(
     rates = {name: _identify(matrix, labels) for name, matrix in similar.items()}
     chances = {str(n): 1 / n for n in WAYS if n <= len(own)} | {WITHIN: chance_within_groups(labels)}
     flat = float(structural(low_resolution(images, 1), images).mean())
-    return RowScores(rates, structural(reconstructions, images), own, labels, chances, flat)
+    nulls = {name: permutation_null(matrix, NULL_WAYS) for name, matrix in similar.items() if len(own) >= NULL_WAYS}
+    resolution = resolution_equivalent(reconstructions, images)
+    return RowScores(rates, structural(reconstructions, images), own, labels, chances, flat, nulls, resolution)
+
+
+def reference_rows(
+    images: "ArrayLike",
+    groups: "ArrayLike",
+    networks: "Mapping[str, Callable[[NDArray[np.float32]], Sequence[ArrayLike]]] | None" = None,
+) -> dict[str, RowScores]:
+    """Score what needs no responses: the true images at low resolution, and flat pictures in their mean colours.
+
+    Parameters
+    ----------
+    images, groups, networks : as `score_row` takes them
+
+    Returns
+    -------
+    dict of name to RowScores
+    """
+    sizes = {"flat picture, mean colour": 1, "true image at 4 x 4 px": 4, "true image at 6 x 6 px": 6}
+    return {name: score_row(low_resolution(images, size), images, groups, networks) for name, size in sizes.items()}
 
 
 def compare_rows(first: RowScores, second: RowScores, measure: str, ways: str) -> Interval | None:
@@ -146,7 +177,7 @@ def resolution_equivalent(reconstructions: "ArrayLike", images: "ArrayLike", siz
     """
     reached = float(pixel_r(reconstructions, images).mean())
     below = None
-    for size in sizes:
+    for size in (size for size in sizes if size <= as_images(images).shape[1]):
         if reached < float(pixel_r(low_resolution(images, size), images).mean()):
             here = f"at {size} x {size} px"
             return f"below the true image {here}" if below is None else f"between the true image at {below} x {below} and {here}"

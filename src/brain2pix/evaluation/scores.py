@@ -15,7 +15,8 @@ from brain2pix.files import write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROWS = ("full", "supervised", "images", "ridge_pairs", "ridge_unpaired", "shuffled")
+ROWS = ("full", "supervised", "images", "inductive", "ridge_pairs", "ridge_unpaired", "shuffled")
+PRF_ROWS = ("full", "untrained", "noise_inputs", "permuted")
 
 
 def _null_if_not_finite(value: Any) -> Any:
@@ -56,6 +57,29 @@ class PRFSummary(_Part):
     null_angle_error_deg: Degrees = Field(None, description="angle error of an encoder trained on permuted pairs [degrees]; chance 90")
 
 
+class PRFRow(_Part):
+    """Receptive fields of one row against the truth; fields as in `prf`."""
+
+    kept: Share = None
+    median_error_deg: Degrees = None
+    median_angle_error_deg: Degrees = None
+    fisher_lee: Correlation = None
+    log_ecc_r: Correlation = None
+    hemifield: Share = None
+    size_spearman: Correlation = Field(
+        None, description="rank correlation of size with the true sigma / sqrt(exponent), eccentricity > 1 deg"
+    )
+
+
+class PRFRows(_Part):
+    """What the map is owed to: the same scores for encoders and inputs that lack something."""
+
+    full: PRFRow | None = Field(None, description="the trained encoder, as in `prf`")
+    untrained: PRFRow | None = Field(None, description="the encoder's closed-form start, no gradient step")
+    noise_inputs: PRFRow | None = Field(None, description="the trained encoder, its gradients taken at random-noise images")
+    permuted: PRFRow | None = Field(None, description="an encoder trained on permuted pairs")
+
+
 class Ways(_Part):
     """Exact n-way identification [percent]; null where there are fewer than n images."""
 
@@ -78,26 +102,48 @@ class Identification(_Part):
     full: RowIdentification | None = Field(None, description="the method with all its losses")
     supervised: RowIdentification | None = Field(None, description="same architecture and iterations, paired data only")
     images: RowIdentification | None = Field(None, description="without test responses")
+    inductive: RowIdentification | None = Field(None, description="each image decoded by a system that never saw its responses")
     ridge_pairs: RowIdentification | None = Field(None, description="ridge regression on pairs")
     ridge_unpaired: RowIdentification | None = Field(None, description="ridge regression from encoded unpaired images")
     shuffled: RowIdentification | None = Field(None, description="everything trained on permuted pairs")
 
 
-class RowSSIM(_Part):
-    """Mean structural similarity of each row; a flat mean-colour image scores about .36 on photographs."""
-
+class _RowCorrelation(_Part):
     full: Correlation = None
     supervised: Correlation = None
     images: Correlation = None
+    inductive: Correlation = None
     ridge_pairs: Correlation = None
     ridge_unpaired: Correlation = None
     shuffled: Correlation = None
 
 
+class RowSSIM(_RowCorrelation):
+    """Mean structural similarity of each row; a flat mean-colour image scores about .36 on photographs."""
+
+
+class RowPixelR(_RowCorrelation):
+    """Mean Pearson correlation of all colour values of reconstruction and image, for each row."""
+
+
+class RowShares(_Part):
+    """Share of the change inside the stimulated quadrant, for each row; chance .25."""
+
+    full: Share = None
+    supervised: Share = None
+    images: Share = None
+    inductive: Share = None
+    ridge_pairs: Share = None
+    ridge_unpaired: Share = None
+    shuffled: Share = None
+
+
 class MicrostimulationScores(_Part):
     """Microstimulation of the model, not of a brain."""
 
-    quadrant_share: Share = Field(None, description="share of the image change inside the stimulated quadrant; chance .25")
+    quadrant_share: Share = Field(None, description="share of the image change inside the stimulated quadrant, row `full`; chance .25")
+    rows: RowShares = Field(default_factory=RowShares, description="the same for each row")
+    control: RowShares = Field(default_factory=RowShares, description="the same for as many random voxels")
 
 
 class Scores(_Part):
@@ -108,8 +154,10 @@ class Scores(_Part):
     method: str = Field(description="name of the method in row `full`")
     encoder: EncoderScores = Field(default_factory=EncoderScores)
     prf: PRFSummary = Field(default_factory=PRFSummary)
+    prf_rows: PRFRows = Field(default_factory=PRFRows)
     identification: Identification = Field(default_factory=Identification)
     ssim: RowSSIM = Field(default_factory=RowSSIM)
+    pixel_r: RowPixelR = Field(default_factory=RowPixelR)
     microstimulation: MicrostimulationScores = Field(default_factory=MicrostimulationScores)
     seconds: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="wall time of each stage")
 

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from brain2pix.evaluation import (
     format_table,
     low_resolution,
     make_scores,
+    null_lines,
     prf_lines,
     read_lines,
     read_scores,
+    reference_rows,
     resolution_equivalent,
     row_lines,
     score_map,
@@ -30,7 +33,7 @@ from brain2pix.evaluation import (
     write_scores,
 )
 
-ROWS = ["full", "supervised", "images", "ridge_pairs", "ridge_unpaired", "shuffled"]
+ROWS = ["full", "supervised", "images", "inductive", "ridge_pairs", "ridge_unpaired", "shuffled"]
 
 
 @pytest.fixture
@@ -60,20 +63,23 @@ def row(photos: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> RowS
 def test_scores_json_has_exactly_the_fields_of_its_description(tmp_path: Path, row: RowScores) -> None:
     write_scores(tmp_path / "scores.json", make_scores("tiny", 3, "retino", rows={"full": row}, seconds={"simulate": 1.5}))
     values = json.loads((tmp_path / "scores.json").read_text())
-    assert list(values) == ["preset", "seed", "method", "encoder", "prf", "identification", "ssim", "microstimulation", "seconds"]
+    parts = ["encoder", "prf", "prf_rows", "identification", "ssim", "pixel_r", "microstimulation", "seconds"]
+    assert list(values) == ["preset", "seed", "method", *parts]
     assert list(values["encoder"]) == ["median_r", "median_r_over_ceiling"]
     assert list(values["prf"]) == [
         *("kept", "median_error_deg", "median_angle_error_deg", "fisher_lee", "log_ecc_r", "hemifield", "null_angle_error_deg")
     ]
-    assert list(values["identification"]) == list(values["ssim"]) == ROWS
+    assert list(values["prf_rows"]) == ["full", "untrained", "noise_inputs", "permuted"]
+    assert list(values["identification"]) == list(values["ssim"]) == list(values["pixel_r"]) == ROWS
     assert list(values["identification"]["full"]) == ["pixel", "independent"]
     assert list(values["identification"]["full"]["pixel"]) == ["2", "10", "50", "within_photo"]
-    assert list(values["microstimulation"]) == ["quadrant_share"]
+    assert list(values["microstimulation"]) == ["quadrant_share", "rows", "control"]
+    assert list(values["microstimulation"]["rows"]) == list(values["microstimulation"]["control"]) == ROWS
     assert values["seconds"] == {"simulate": 1.5}
 
 
 def test_what_was_not_computed_is_null(row: RowScores) -> None:
-    values = make_scores("tiny", 0, "gaziv", rows={"full": row, "inductive": row}).model_dump(by_alias=True)
+    values = make_scores("tiny", 0, "gaziv", rows={"full": row, "true image at 4 x 4 px": row}).model_dump(by_alias=True)
     assert values["identification"]["supervised"] is None
     assert values["ssim"]["shuffled"] is None
     assert values["encoder"]["median_r"] is None
@@ -87,15 +93,45 @@ def test_numbers_reach_their_fields(rng: np.random.Generator) -> None:
     accuracy = encoder_accuracy(measured + rng.normal(size=measured.shape), measured, np.full(8, 0.8))
     truth = RetinotopicMap(*rng.uniform(1, 3, (4, 50)).astype(np.float32), field_of_view_deg=12)
     prf = score_map(truth, truth)
-    scores = make_scores("demo", 1, "gaziv", encoder=accuracy, prf=prf, null_prf=prf, quadrant_share=0.7)
+    maps = {"full": prf, "permuted": replace(prf, median_angle_error_deg=88.0)}
+    scores = make_scores(
+        "demo", 1, "gaziv", encoder=accuracy, prf=maps, shares={"full": 0.7, "ridge_pairs": 0.3}, control_shares={"full": 0.2}
+    )
     assert scores.encoder.median_r == pytest.approx(accuracy.median_r)
     assert scores.encoder.median_r_over_ceiling == pytest.approx(accuracy.median_r / 0.8)
-    assert (scores.prf.kept, scores.prf.median_error_deg, scores.prf.null_angle_error_deg) == (pytest.approx(0.84, abs=0.011), 0, 0)
-    assert scores.microstimulation.quadrant_share == 0.7
+    assert (scores.prf.kept, scores.prf.median_error_deg, scores.prf.null_angle_error_deg) == (pytest.approx(0.84, abs=0.011), 0, 88)
+    assert scores.prf_rows.full is not None and scores.prf_rows.permuted is not None
+    assert (scores.prf_rows.full.size_spearman, scores.prf_rows.permuted.median_angle_error_deg) == (pytest.approx(1), 88)
+    assert scores.prf_rows.untrained is None
+    stimulation = scores.microstimulation
+    assert (stimulation.quadrant_share, stimulation.rows.full, stimulation.rows.ridge_pairs) == (0.7, 0.7, 0.3)
+    assert (stimulation.control.full, stimulation.control.ridge_pairs) == (0.2, None)
+
+
+def test_a_sheet_written_before_the_later_rows_is_read(tmp_path: Path) -> None:
+    old = {
+        "preset": "demo",
+        "seed": 0,
+        "method": "gaziv",
+        "encoder": {"median_r": 0.8, "median_r_over_ceiling": 0.9},
+        "prf": {"kept": 0.85, "median_error_deg": 0.5, "null_angle_error_deg": 90.0},
+        "identification": {
+            "full": {"pixel": {"2": 90.0, "10": 60.0, "50": 30.0, "within_photo": 50.0}, "independent": None},
+            "images": None,
+        },
+        "ssim": {"full": 0.25, "shuffled": None},
+        "microstimulation": {"quadrant_share": 0.55},
+        "seconds": {"train": 1.0},
+    }
+    (tmp_path / "scores.json").write_text(json.dumps(old))
+    scores = read_scores(tmp_path / "scores.json")
+    assert (scores.ssim.full, scores.ssim.inductive, scores.pixel_r.full, scores.prf_rows.full) == (0.25, None, None, None)
+    assert scores.microstimulation.rows.full is None
+    assert "quadrant_share" in format_table(scores)
 
 
 def test_a_score_that_is_not_a_number_becomes_null() -> None:
-    assert make_scores("tiny", 0, "gaziv", quadrant_share=float("nan")).microstimulation.quadrant_share is None
+    assert make_scores("tiny", 0, "gaziv", shares={"full": float("nan")}).microstimulation.quadrant_share is None
 
 
 def test_written_scores_are_read_back(tmp_path: Path, row: RowScores) -> None:
@@ -206,6 +242,35 @@ def test_lines_of_encoder_and_maps_name_their_areas(rng: np.random.Generator) ->
     error = [line for line in prf if line.score == "median_angle_error_deg"]
     assert [line.row for line in error] == ["full", "V1", "V2"]
     assert {(line.unit, line.chance) for line in error} == {("deg", 90.0)}
+    other = prf_lines(score_map(truth, truth, areas=areas), "permuted")
+    assert {line.row for line in other} == {"permuted", "permuted V1", "permuted V2"}
+
+
+def test_the_null_band_holds_a_row_that_knows_nothing(photos: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> None:
+    images, groups = photos
+    blind = score_row(rng.uniform(size=images.shape), images, groups, {"colour": mean_colour})
+    lines = {(line.part, line.score): line for line in null_lines("shuffled", blind) + row_lines("shuffled", blind)}
+    null, sd = lines["null", "pixel 10-way"], lines["null", "pixel 10-way SD"]
+    assert null.value == pytest.approx(10, abs=0.5)  # chance, whatever was reconstructed
+    assert null.low is not None and null.high is not None
+    assert null.low < lines["identification", "pixel 10-way"].value < null.high
+    assert sd.value == pytest.approx((null.high - null.low) / 4, rel=0.35)  # about a normal's
+    assert ("null", "independent 10-way") in lines
+    few = score_row(images[:8], images[:8], groups[:8])
+    assert null_lines("full", few) == []
+
+
+def test_references_are_what_their_names_say(photos: tuple[np.ndarray, np.ndarray]) -> None:
+    images, groups = photos
+    found = reference_rows(images, groups)
+    flat = np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape)
+    by_hand = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(flat, images, strict=True)]
+    assert found["flat picture, mean colour"].pixel_r == pytest.approx(by_hand, abs=1e-5)
+    assert found["flat picture, mean colour"].ssim.mean() == pytest.approx(found["true image at 4 x 4 px"].flat_ssim)
+    means = [found[name].pixel_r.mean() for name in ("flat picture, mean colour", "true image at 4 x 4 px", "true image at 6 x 6 px")]
+    assert means == sorted(means)
+    notes = [line.note for line in row_lines("4", found["true image at 4 x 4 px"]) if line.part == "pixel_r"]
+    assert notes == ["resolution: between the true image at 4 x 4 and at 5 x 5 px"]
 
 
 def test_broken_lines_are_named(tmp_path: Path) -> None:
@@ -217,7 +282,7 @@ def test_broken_lines_are_named(tmp_path: Path) -> None:
 
 
 def test_table_shows_values_and_leaves_dashes(row: RowScores) -> None:
-    scores = make_scores("demo", 7, "gaziv", rows={"full": row}, quadrant_share=0.815, seconds={"train": 12.34})
+    scores = make_scores("demo", 7, "gaziv", rows={"full": row}, shares={"full": 0.815, "supervised": 0.512}, seconds={"train": 12.34})
     table = format_table(scores, row_lines("full", row) + difference_lines({"full": row, "shuffled": row}, [("full", "shuffled")]))
     lines = table.splitlines()
     assert lines[0] == "gaziv - preset demo - seed 7 - simulated subject"
@@ -225,7 +290,10 @@ def test_table_shows_values_and_leaves_dashes(row: RowScores) -> None:
     assert scores.identification.full is not None and scores.identification.full.pixel is not None
     assert f"{scores.identification.full.pixel.ten:.1f}" in full.split()
     assert next(line for line in lines if line.startswith("  ridge on pairs")).split().count("-") == 9
-    assert "quadrant_share  0.815" in table
+    stimulation = table[table.index("Microstimulation") :].splitlines()
+    assert stimulation[1].split() == ["full", "0.815", "-"]
+    assert stimulation[2].split()[-2:] == ["0.512", "-"]
+    assert "Receptive fields by row" not in table
     assert "12.3" in table
     assert "full - shuffled" in table
     assert "measured subject" in format_table(scores, simulated=False)

@@ -3,21 +3,26 @@
 from typing import TYPE_CHECKING
 
 from brain2pix.compute.context import JobContext, Prepared
-from brain2pix.config.base import preset_names
-from brain2pix.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from brain2pix.config.run import DemoParams
 
 
 def prepare(params: "DemoParams") -> Prepared:
-    """Look up the preset."""
-    if params.preset not in (names := preset_names("simulation")):
-        raise ConfigError(unknown_name("preset", params.preset, names))
+    """Look up preset and method."""
+    from brain2pix.compute.demo import check_demo, run_demo
+
+    check_demo(params.preset, params.method)
 
     def run(context: JobContext) -> None:
-        from brain2pix.compute.demo import run_demo
-
-        run_demo(context.folder.results, params.seed, params.preset, context.sink, context.cancel)
+        run_demo(
+            context.folder.results,
+            params.seed,
+            params.preset,
+            context.sink,
+            context.cancel,
+            method=params.method,
+            full_sheet=params.scores == "full",
+        )
 
     return Prepared(params.model_dump(mode="json"), run)
