@@ -106,8 +106,9 @@ def draw_scores(results: "DemoResults") -> "list[Path]":
     """Draw identification and similarity of all rows, and the encoder against its ceiling."""
     lines = [line for row, scores in results.rows.items() for line in row_lines(row, scores)]
     n = len(results.test.images)
-    caption = f"N {n} images of {len(np.unique(results.test.groups))} photos; intervals over photos   ·   simulated subject"
-    bars = score_figure(lines, titles=TITLES, caption=caption)
+    caption = f"N {n} images of {len(np.unique(results.test.groups))} photos   ·   simulated subject"
+    references = [line for name, scores in results.references.items() for line in row_lines(name, scores)]
+    bars = score_figure(lines, references=references, titles=TITLES, caption=caption)
     encoder = encoder_figure(results.encoder.r, results.ceiling, results.areas, caption="split-half ceiling   ·   simulated subject")
     return [_save(results, "scores", bars), _save(results, "encoder", encoder)]
 

@@ -137,8 +137,9 @@ def row_lines(name: str, row: RowScores) -> list[ScoreLine]:
         for ways in (*map(str, WAYS), WITHIN):
             interval = row.interval(measure, ways)
             if interval is not None:
-                note = f"network {row.worst_network(ways)}" if measure == "independent" else ""
-                lines.append(_line("identification", name, _way_name(measure, ways), interval, "%", 100 * row.chances[ways], note))
+                score = _way_name(measure, ways)
+                note = f"network {row.worst_network(ways)}" if measure == "independent" else row.resolutions.get(score, "")
+                lines.append(_line("identification", name, score, interval, "%", 100 * row.chances[ways], note))
     lines.append(
         _line(
             "ssim",
@@ -149,8 +150,8 @@ def row_lines(name: str, row: RowScores) -> list[ScoreLine]:
             note="chance = flat picture in the mean colour",
         )
     )
-    resolution = row.resolution and f"resolution: {row.resolution}"
-    lines.append(_line("pixel_r", name, "pixel r", bootstrap_interval(row.pixel_r, row.groups), chance=0.0, note=resolution))
+    interval = bootstrap_interval(row.pixel_r, row.groups)
+    lines.append(_line("pixel_r", name, "pixel r", interval, chance=0.0, note=row.resolutions.get("pixel r", "")))
     return lines
 
 

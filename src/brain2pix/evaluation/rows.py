@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 PIXEL = "pixel"
 WITHIN = "within_photo"
-NULL_WAYS = 10  # the permutation null is drawn at this n
+NULL_WAYS = 10  # the permutation null is drawn at this n, and resolutions compared
+_SAME = 1e-6  # differences below it are rounding
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RowScores:
     chances : dict of ways to chance level, 0..1
     flat_ssim : float, mean SSIM of pictures in each image's mean colour: what knowing the colour alone is worth
     nulls : dict of measure to float array, [draws], 0..1: mean 10-way identification with reconstructions assigned to images at random
-    resolution : str, see `resolution_equivalent`
+    resolutions : dict of score ("pixel r", "pixel 10-way") to what resolution it equals, see `resolution_equivalent`
     """
 
     identification: "dict[str, dict[str, NDArray[np.float64]]]"
@@ -44,7 +45,7 @@ class RowScores:
     chances: dict[str, float] = field(default_factory=dict)
     flat_ssim: float = float("nan")
     nulls: "dict[str, NDArray[np.float64]]" = field(default_factory=dict)
-    resolution: str = ""
+    resolutions: dict[str, str] = field(default_factory=dict)
 
     @property
     def networks(self) -> list[str]:
@@ -116,8 +117,10 @@ def score_row(
     chances = {str(n): 1 / n for n in WAYS if n <= len(own)} | {WITHIN: chance_within_groups(labels)}
     flat = float(structural(low_resolution(images, 1), images).mean())
     nulls = {name: permutation_null(matrix, NULL_WAYS) for name, matrix in similar.items() if len(own) >= NULL_WAYS}
-    resolution = resolution_equivalent(reconstructions, images)
-    return RowScores(rates, structural(reconstructions, images), own, labels, chances, flat, nulls, resolution)
+    resolutions = {"pixel r": resolution_equivalent(reconstructions, images)}
+    if len(own) >= NULL_WAYS:
+        resolutions[f"{PIXEL} {NULL_WAYS}-way"] = resolution_equivalent(reconstructions, images, ways=NULL_WAYS)
+    return RowScores(rates, structural(reconstructions, images), own, labels, chances, flat, nulls, resolutions)
 
 
 def reference_rows(
@@ -163,23 +166,34 @@ def compare_rows(first: RowScores, second: RowScores, measure: str, ways: str) -
     return min(found, key=lambda interval: interval.mean) if found else None
 
 
-def resolution_equivalent(reconstructions: "ArrayLike", images: "ArrayLike", sizes: "Sequence[int]" = (1, 2, 3, 4, 5, 6, 8, 12, 16)) -> str:
-    """Say in words at which resolution the true image would correlate with itself as well as the reconstructions do.
+def resolution_equivalent(
+    reconstructions: "ArrayLike", images: "ArrayLike", sizes: "Sequence[int]" = (1, 2, 3, 4, 5, 6, 8, 12, 16), *, ways: int | None = None
+) -> str:
+    """Say in words at which resolution the true image would score as well as the reconstructions do.
 
     Parameters
     ----------
     reconstructions, images : pictures as `metrics.as_images` takes them, [m ...]
-    sizes : sequence of int, resolutions to compare with, rising [px]
+    sizes : sequence of int, resolutions to compare with, rising [px]; those above the images' own are left out
+    ways : int or None, n of the identification by pixels that is compared; None: the pixel correlation
 
     Returns
     -------
     str, e.g. "between the true image at 4 x 4 and at 5 x 5 px"
     """
-    reached = float(pixel_r(reconstructions, images).mean())
+
+    def score(pictures: "ArrayLike") -> float:
+        if ways is None:
+            return float(pixel_r(pictures, images).mean())
+        return float(exact_identification(pixel_correlation(pictures, images), ways).mean())
+
+    reached = score(reconstructions)
     below = None
     for size in (size for size in sizes if size <= as_images(images).shape[1]):
-        if reached < float(pixel_r(low_resolution(images, size), images).mean()):
-            here = f"at {size} x {size} px"
+        here, value = f"at {size} x {size} px", score(low_resolution(images, size))
+        if abs(reached - value) < _SAME:
+            return f"like the true image {here}"
+        if reached < value:
             return f"below the true image {here}" if below is None else f"between the true image at {below} x {below} and {here}"
         below = size
     return f"above the true image at {below} x {below} px"

@@ -9,7 +9,7 @@ from brain2pix.errors import ConfigError
 from brain2pix.figures._style import BLUE, GREY, INK, LIGHT, ORANGE, add_caption, area_color, join_parts, new_figure, place, styled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -75,6 +75,7 @@ def score_figure(
     lines: "Sequence[Line]",
     *,
     scores: "Sequence[str]" = SCORES,
+    references: "Sequence[Line]" = (),
     titles: "Mapping[str, str] | None" = None,
     title: str = "Scores on the test images",
     caption: str = "",
@@ -85,6 +86,7 @@ def score_figure(
     ----------
     lines : sequence of score lines; the first system is highlighted
     scores : sequence of str, which scores to show; those that no line has are left out
+    references : sequence of score lines of what needs no system (the true images at low resolution, ...), drawn below as outlines
     titles : mapping of row to the name to show, or None
     title, caption : str
 
@@ -97,17 +99,19 @@ def score_figure(
     panels = {score: chosen for score, chosen in found.items() if chosen}
     if not panels:
         raise ConfigError(f"none of the scores {', '.join(scores)} is in the lines; there are {sorted({line.score for line in lines})}")
-    rows = list(dict.fromkeys(line.row for chosen in panels.values() for line in chosen))
-    names = [(titles or {}).get(row, row) for row in rows]
+    places = _places(lines, references, panels)
+    names = [(titles or {}).get(row, row) for row in places]
+    height = max(places.values()) + 1
     side, panel, bar = 0.25 + 0.062 * max(map(len, names)), 1.5, 0.25
-    figure = new_figure(side + len(panels) * (panel + 0.22) + 0.15, 1.35 + len(rows) * bar)
+    figure = new_figure(side + len(panels) * (panel + 0.22) + 0.15, 1.35 + height * bar)
     for column, (score, chosen) in enumerate(panels.items()):
-        axes = place(figure, side + column * (panel + 0.22), 0.55, panel, len(rows) * bar)
-        _bars(axes, rows, chosen)
+        axes = place(figure, side + column * (panel + 0.22), 0.55, panel, height * bar)
+        _bars(axes, places, chosen, [line for line in references if line.score == score])
         axes.set_title(_HEADINGS.get(score, score), fontsize=8)
-        axes.set_yticks(range(len(rows)), names if column == 0 else [""] * len(rows))
+        axes.set_yticks(list(places.values()), names if column == 0 else [""] * len(names))
         axes.tick_params(axis="y", length=0, labelsize=8)
-    dashed = join_parts("dashed: chance (SSIM: a flat picture in the mean colour)", "lines: 95 % over photos")
+    outlined = "outlines: no system, for comparison" if references else ""
+    dashed = join_parts("dashed: chance (SSIM: a flat picture in the mean colour)", "lines: 95 % over photos", outlined)
     add_caption(figure, join_parts(dashed, caption), title)
     return figure
 
@@ -153,11 +157,22 @@ def encoder_figure(
     return figure
 
 
-def _bars(axes: "Axes", rows: "Sequence[str]", lines: "Sequence[Line]") -> None:
+def _places(lines: "Sequence[Line]", references: "Sequence[Line]", scores: "Collection[str]") -> dict[str, float]:
+    """Height of each row: systems from the top, then the references below a gap."""
+    systems, others = (list(dict.fromkeys(line.row for line in part if line.score in scores)) for part in (lines, references))
+    first = {row: float(place) for place, row in enumerate(systems)}
+    return first | {row: len(systems) + 0.3 + place for place, row in enumerate(others)}
+
+
+def _bars(axes: "Axes", places: "Mapping[str, float]", systems: "Sequence[Line]", references: "Sequence[Line]") -> None:
+    lines = [*systems, *references]
     percent = lines[0].unit == "%"
-    for line in lines:
-        y = rows.index(line.row)
-        axes.barh(y, line.value, height=0.62, color=BLUE if y == 0 else "#a9bccb", zorder=2)
+    for number, line in enumerate(lines):
+        y = places[line.row]
+        if number < len(systems):
+            axes.barh(y, line.value, height=0.62, color=BLUE if y == 0 else "#a9bccb", zorder=2)
+        else:
+            axes.barh(y, line.value, height=0.62, facecolor="white", edgecolor=GREY, linewidth=0.8, zorder=2)
         if line.low is not None and line.high is not None:
             axes.plot([line.low, line.high], [y, y], color=INK, linewidth=1.1, solid_capstyle="butt", zorder=3)
         end = max(line.value, line.high if line.high is not None else line.value)
@@ -168,7 +183,7 @@ def _bars(axes: "Axes", rows: "Sequence[str]", lines: "Sequence[Line]") -> None:
         axes.axvline(chance, color=ORANGE, linewidth=1.2, linestyle=(0, (3, 2)), zorder=4)
     top = 100 if percent else max(max(line.high or line.value for line in lines), 0.1) * 1.05
     low = min(0.0, *(line.low if line.low is not None else line.value for line in lines))
-    axes.set(xlim=(low, top + 0.2 * (top - low)), ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlim=(low, top + 0.2 * (top - low)), ylim=(max(places.values()) + 0.5, -0.5))
     axes.set_xticks([0, 50, 100] if percent else [tick for tick in (0, 0.2, 0.4, 0.6, 0.8) if tick <= top])
     axes.spines["bottom"].set_bounds(low, top)
     axes.grid(axis="x", color=LIGHT, linewidth=0.6, zorder=0)

@@ -213,8 +213,12 @@ def test_differences_are_paired(photos: tuple[np.ndarray, np.ndarray], row: RowS
 
 def test_resolution_in_words(photos: tuple[np.ndarray, np.ndarray]) -> None:
     images, _ = photos
-    assert resolution_equivalent(low_resolution(images, 4), images) == "between the true image at 4 x 4 and at 5 x 5 px"
-    assert resolution_equivalent(images, images) == "above the true image at 16 x 16 px"
+    between = low_resolution(images, 4) + 0.3 * (low_resolution(images, 5) - low_resolution(images, 4))
+    assert resolution_equivalent(between, images) == "between the true image at 4 x 4 and at 5 x 5 px"
+    assert resolution_equivalent(low_resolution(images, 4), images) == "like the true image at 4 x 4 px"
+    assert resolution_equivalent(images, images) == "like the true image at 16 x 16 px"
+    assert resolution_equivalent(images, images, (1, 2, 3)) == "above the true image at 3 x 3 px"
+    assert resolution_equivalent(low_resolution(images, 2), images, ways=10) == "like the true image at 2 x 2 px"
     assert resolution_equivalent(1 - images, images) == "below the true image at 1 x 1 px"
 
 
@@ -270,7 +274,7 @@ def test_references_are_what_their_names_say(photos: tuple[np.ndarray, np.ndarra
     means = [found[name].pixel_r.mean() for name in ("flat picture, mean colour", "true image at 4 x 4 px", "true image at 6 x 6 px")]
     assert means == sorted(means)
     notes = [line.note for line in row_lines("4", found["true image at 4 x 4 px"]) if line.part == "pixel_r"]
-    assert notes == ["resolution: between the true image at 4 x 4 and at 5 x 5 px"]
+    assert notes == ["like the true image at 4 x 4 px"]
 
 
 def test_broken_lines_are_named(tmp_path: Path) -> None:

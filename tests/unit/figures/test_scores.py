@@ -35,6 +35,23 @@ def test_bars_are_as_long_as_their_scores(lines: list[ScoreLine], written: Words
     assert not colliding(figure)
 
 
+def test_references_stand_below_the_systems(lines: list[ScoreLine], written: Words, colliding: Words) -> None:
+    small = [
+        ScoreLine("identification", f"true image at {size} x {size} px", "pixel 10-way", value, "%", value - 4, value)
+        for size, value in ((4, 87.0), (6, 100.0))
+    ]
+    figure = score_figure(lines, references=small, caption="simulated subject")
+    pixel, ssim = figure.axes
+    assert [bar.get_width() for bar in pixel.patches] == [97, 60, 8, 87, 100]
+    assert len(ssim.patches) == 3
+    heights = [bar.get_y() for bar in pixel.patches]
+    assert heights == sorted(heights)
+    assert heights[3] - heights[2] > heights[2] - heights[1]  # a gap before them
+    assert [bar.get_facecolor() == (1.0, 1.0, 1.0, 1.0) for bar in pixel.patches] == [False, False, False, True, True]
+    assert {"true image at 4 x 4 px", "true image at 6 x 6 px", "87.0"} <= set(written(figure))
+    assert not colliding(figure)
+
+
 def test_scores_that_nobody_has_are_left_out_or_refused(lines: list[ScoreLine]) -> None:
     assert len(score_figure(lines, scores=("pixel 10-way", "pixel 50-way")).axes) == 1
     with pytest.raises(ConfigError, match=r"none of the scores pixel 50-way is in the lines; there are \['pixel 10-way', 'ssim'\]"):
