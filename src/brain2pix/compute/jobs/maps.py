@@ -70,11 +70,14 @@ def _write(trained: TrainedRun, settings: PRFSettings, params: "MapsParams", con
         quality=quality,
         quality_name=quality_name,
         source=f"encoder gradients of {method.name}",
+        model=method.receptive_fields(),
     )
     written = write_maps(context.folder.results, fields.map, subject, trained.voxel_index)
     summary = {
         "n_voxels": int(trained.voxel_index.size),
         "kept": 1 - fields.discarded,
+        "source": fields.map.source,
+        "used": fields.used,
         "quality": fields.map.quality_name,
         "simulated": subject.simulated,
         "files": [file.name for file in written],
