@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from brain2pix.errors import ConfigError, ShapeError
+from brain2pix.evaluation.report import ScoreLine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,6 +117,81 @@ def keep_best(estimate: "RetinotopicMap", share: float = KEPT_SHARE, scope: "Arr
     return kept
 
 
+@dataclass(frozen=True)
+class FieldAgreement:
+    """Two maps of the same voxels beside each other, neither of them the truth; NaN where too few voxels allow a score.
+
+    Parameters
+    ----------
+    compared : float, share of the voxels in scope with a field in both
+    n_voxels : int, how many these are
+    median_distance_deg : float, between the two centres
+    shuffled_distance_deg : float, the same when fields are paired with those of other voxels
+    fisher_lee, log_ecc_r, size_spearman : float, over voxels beyond 1 degree in the reference
+    """
+
+    compared: float
+    n_voxels: int
+    median_distance_deg: float
+    shuffled_distance_deg: float
+    fisher_lee: float
+    log_ecc_r: float
+    size_spearman: float
+
+
+def compare_maps(
+    fields: "RetinotopicMap", reference: "RetinotopicMap", *, scope: "ArrayLike | None" = None, seed: int = 0
+) -> FieldAgreement:
+    """Compare the fields of a decoder with those of its encoder, or any two maps of the same voxels.
+
+    Parameters
+    ----------
+    fields, reference : RetinotopicMap, [v]; the reference decides which voxels lie beyond 1 degree
+    scope : bool array, [v], voxels that count; None = all
+    seed : int, of the shuffled pairs
+
+    Raises
+    ------
+    ShapeError
+        If maps or scope differ in their voxels.
+    """
+    n_voxels = len(reference.x0_deg)
+    _check_size("the compared map", fields.x0_deg, n_voxels)
+    inside = np.ones(n_voxels, dtype=bool) if scope is None else np.asarray(scope, dtype=bool)
+    _check_size("scope", inside, n_voxels)
+    both = inside & np.isfinite(fields.x0_deg + fields.y0_deg + reference.x0_deg + reference.y0_deg)
+    far = both & (reference.eccentricity_deg > MIN_ECCENTRICITY_DEG)
+    sized = far & np.isfinite(fields.sigma_deg + reference.sigma_deg)
+    index = np.flatnonzero(both)
+    other = np.random.default_rng(seed).permutation(index)
+    return FieldAgreement(
+        compared=len(index) / int(inside.sum()) if inside.any() else float("nan"),
+        n_voxels=len(index),
+        median_distance_deg=_median(_distance(fields, reference, index, index)),
+        shuffled_distance_deg=_median(_distance(fields, reference, index, other)),
+        fisher_lee=fisher_lee(fields.angle_deg[far], reference.angle_deg[far]),
+        log_ecc_r=_pearson(_log(fields.eccentricity_deg[far]), _log(reference.eccentricity_deg[far])),
+        size_spearman=_spearman(fields.sigma_deg[sized], reference.sigma_deg[sized]),
+    )
+
+
+def agreement_lines(agreement: FieldAgreement, row: str = "full") -> "list[ScoreLine]":
+    """Lines "decoder fields" of the sheet."""
+    note = "decoder against encoder, not against the truth"
+    scores = (
+        ("median_distance_deg", agreement.median_distance_deg, "deg", agreement.shuffled_distance_deg),
+        ("fisher_lee", agreement.fisher_lee, "", 0.0),
+        ("log_ecc_r", agreement.log_ecc_r, "", 0.0),
+        ("size_spearman", agreement.size_spearman, "", 0.0),
+        ("compared", agreement.compared, "", None),
+    )
+    return [
+        ScoreLine("decoder fields", row, name, value, unit, chance=chance, n=agreement.n_voxels, note=note)
+        for name, value, unit, chance in scores
+        if np.isfinite(value)
+    ]
+
+
 def angle_error_deg(estimate_deg: "ArrayLike", truth_deg: "ArrayLike") -> "NDArray[np.float64]":
     """Absolute difference on the circle, 0..180 degrees; [v]."""
     difference = np.asarray(estimate_deg, dtype=np.float64) - np.asarray(truth_deg, dtype=np.float64)
@@ -169,6 +245,13 @@ def _scores(
         upper_lower=_same_side(estimate.y0_deg, truth.y0_deg, kept),
         areas=areas or {},
     )
+
+
+def _distance(
+    first: "RetinotopicMap", second: "RetinotopicMap", rows: "NDArray[np.int64]", others: "NDArray[np.int64]"
+) -> "NDArray[np.floating]":
+    """Distance between the first map's centres in some rows and the second's in others [degrees]."""
+    return np.hypot(first.x0_deg[rows] - second.x0_deg[others], first.y0_deg[rows] - second.y0_deg[others])
 
 
 def _check_size(name: str, values: "ArrayLike", n_voxels: int) -> None:
