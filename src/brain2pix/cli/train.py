@@ -26,6 +26,7 @@ def train(
     inductive: Annotated[bool, Parameter(help="Keep test responses out of training altogether.", negative="")] = False,
     permute_pairs: Annotated[bool, Parameter(help="Control: give each response the image of another trial.", negative="")] = False,
     pairs_from: Annotated[Path | None, Parameter(help="Train on (predicted response, image) pairs of this trained encoder.")] = None,
+    encoder_from: Annotated[Path | None, Parameter(help="Run whose trained encoder is taken instead of training one again.")] = None,
     bf16: Annotated[bool, Parameter(help="Mixed precision on CUDA.", negative="")] = False,
     checkpoint_every_s: Annotated[float, Parameter(help="Save every so many seconds.")] = 60.0,
 ) -> int:
@@ -47,6 +48,7 @@ def train(
         "repeats_split": None if inductive else "test",
         "permute_pairs": permute_pairs,
         "pairs_from": absolute(pairs_from),
+        "encoder_from": absolute(encoder_from),
         "training": {"precision": "bf16" if bf16 else "float32", "checkpoint_every_s": checkpoint_every_s},
     }
     return run_job("train", params, out or Path("runs") / f"{subject.absolute().name}-{method}-{preset}-{seed}")

@@ -133,7 +133,8 @@ def _more_rows(demo: Demo) -> None:
     with demo.stage("map controls"):
         _train(demo, "untrained", settings=_START_ONLY, repeats_split=None)
         _map(demo, "untrained_maps", "untrained")
-        _map(demo, "noise_maps", "full", settings={"inputs": "noise"})
+        # gradients alone: what the model itself says of its fields does not depend on the inputs
+        _map(demo, "noise_maps", "full", settings={"inputs": "noise", "centre": "gradient", "size": "gradient"})
 
 
 def _open(out: Path, seed: int, preset: str, method: str, sink: "EventSink", cancel: "CancelToken") -> Demo:
