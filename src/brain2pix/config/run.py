@@ -48,10 +48,16 @@ class TrainParams(Settings):
 
 
 class MapsParams(Settings):
-    """Read receptive fields from a trained encoder."""
+    """Read receptive fields from a trained encoder, or from a decoder."""
 
     run: Path = Field(description=_RUN)
     subject: Path | None = Field(None, description=_SUBJECT)
+    side: Literal["encoder", "decoder"] = Field(
+        "encoder", description="where a voxel's response comes from in the image, or where the voxel writes in the picture"
+    )
+    compare: Path | None = Field(
+        None, description="side decoder: folder with the encoder's maps to compare with; None: they are read from the encoder on the way"
+    )
     preset: str | None = Field("default", description="preset of the receptive fields")
     settings: dict[str, Any] = Field({}, description="single settings over the preset")
     quality_split: str | None = Field("validation", description="trials that give the encoder's r per voxel; None: peak over background")

@@ -25,22 +25,34 @@ from brain2pix.evaluation.report import (
     row_lines,
     write_lines,
 )
-from brain2pix.evaluation.retinotopy import PRFScores, angle_error_deg, fisher_lee, keep_best, score_map
+from brain2pix.evaluation.retinotopy import (
+    FieldAgreement,
+    PRFScores,
+    agreement_lines,
+    angle_error_deg,
+    compare_maps,
+    fisher_lee,
+    keep_best,
+    score_map,
+)
 from brain2pix.evaluation.rows import RowScores, compare_rows, reference_rows, resolution_equivalent, score_row
 from brain2pix.evaluation.scores import Scores, read_scores, scores_schema, write_scores
 from brain2pix.evaluation.statistics import Interval, bootstrap_interval, paired_difference, wilcoxon_p
 
 __all__ = [
     "EncoderAccuracy",
+    "FieldAgreement",
     "Interval",
     "PRFScores",
     "RowScores",
     "ScoreLine",
     "Scores",
+    "agreement_lines",
     "angle_error_deg",
     "as_images",
     "bootstrap_interval",
     "chance_within_groups",
+    "compare_maps",
     "compare_rows",
     "difference_lines",
     "encoder_accuracy",

@@ -251,7 +251,8 @@ def _distance(
     first: "RetinotopicMap", second: "RetinotopicMap", rows: "NDArray[np.int64]", others: "NDArray[np.int64]"
 ) -> "NDArray[np.floating]":
     """Distance between the first map's centres in some rows and the second's in others [degrees]."""
-    return np.hypot(first.x0_deg[rows] - second.x0_deg[others], first.y0_deg[rows] - second.y0_deg[others])
+    distance: NDArray[np.floating] = np.hypot(first.x0_deg[rows] - second.x0_deg[others], first.y0_deg[rows] - second.y0_deg[others])
+    return distance
 
 
 def _check_size(name: str, values: "ArrayLike", n_voxels: int) -> None:

@@ -220,18 +220,20 @@ def agreement_figure(
     *,
     kept: "ArrayLike | None" = None,
     areas: "Mapping[str, NDArray[np.bool_]] | None" = None,
+    names: tuple[str, str] = ("estimated", "true"),
     notes: "Sequence[str]" = ("", "", ""),
     title: str = "Estimated against true receptive fields",
     caption: str = "",
 ) -> "Figure":
-    """Scatter estimated against true polar angle, eccentricity and size.
+    """Scatter polar angle, eccentricity and size of one map against another, usually estimated against true.
 
     Parameters
     ----------
     estimate, truth : RetinotopicMap, [v]
     kept : bool array, [v], or None = all with a field
     areas : mapping of name to bool array, [v], or None; coloured
-    notes : three str, a score beneath the title of each panel
+    names : (str, str), what to call the two maps
+    notes : three str, a score as the title of each panel, see `agreement_notes`
     title, caption : str
     """
     keep = np.isfinite(estimate.eccentricity_deg + truth.eccentricity_deg)
@@ -249,12 +251,21 @@ def agreement_figure(
             color = area_color(area, index) if area else INK
             axes.scatter(true[mask], estimated[mask], s=4, color=color, alpha=0.45, linewidths=0, label=area, rasterized=True)
         _square(axes, true[keep], estimated[keep], angle=name == "polar angle")
-        axes.set(xlabel=f"true {name} [{unit}]", ylabel=f"estimated [{unit}]")
+        axes.set(xlabel=f"{names[1]} {name} [{unit}]", ylabel=f"{names[0]} [{unit}]")
         axes.set_title(note or name, fontsize=8)
         if areas and column == 0:
             axes.legend(loc="upper left", handletextpad=0.1, markerscale=2, borderpad=0)
     add_caption(figure, caption, title)
     return figure
+
+
+def agreement_notes(distance_deg: float, fisher_lee: float, log_ecc_r: float, size_spearman: float) -> tuple[str, str, str]:
+    """Scores of two maps, one for each panel of `agreement_figure`."""
+    return (
+        f"angle: circular r {fisher_lee:.2f}; centres {distance_deg:.2f} deg apart",
+        f"eccentricity: log r {log_ecc_r:.2f}",
+        f"size: Spearman {size_spearman:.2f}",
+    )
 
 
 def _surface_layout(

@@ -80,8 +80,7 @@ def receptive_fields(
         If the centres are to be the model's own alone and it has none.
     """
     _check_inputs(maps, quality, model)
-    if settings.centre == "model" and model is None:
-        raise NotSupportedError("this system has no receptive fields of its own; set centre='gradient', or 'mean', which then is the same")
+    check_centre(settings, model)
     of_maps = _read_maps(maps, settings, field_of_view_deg)
     x0, y0, confined, centre_from = _centres(of_maps, settings, model)
     sigma, size_from = _sizes(of_maps, settings, model)
@@ -100,6 +99,12 @@ def receptive_fields(
     return ReceptiveFields(
         found, confined, of_maps.spread.astype(np.float32), {"centre": centre_from, "size": size_from, "quality": quality_from}
     )
+
+
+def check_centre(settings: "PRFSettings", model: RetinotopicMap | None) -> None:
+    """Refuse to take centres from a model that has none; asked before the maps are computed."""
+    if settings.centre == "model" and model is None:
+        raise NotSupportedError("this system has no receptive fields of its own; set centre='gradient', or 'mean', which then is the same")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from scipy import stats
 
 from brain2pix.arrays import RetinotopicMap
 from brain2pix.errors import ConfigError, ShapeError
-from brain2pix.evaluation import angle_error_deg, fisher_lee, keep_best, score_map
+from brain2pix.evaluation import agreement_lines, angle_error_deg, compare_maps, fisher_lee, keep_best, score_map
 
 
 def make_map(x: np.ndarray, y: np.ndarray, size: np.ndarray | None = None, quality: np.ndarray | None = None) -> RetinotopicMap:
@@ -141,3 +141,24 @@ def test_bad_input_is_refused(truth: RetinotopicMap) -> None:
         score_map(truth, truth, kept_share=85)
     with pytest.raises(ConfigError, match="no voxel is in scope"):
         score_map(truth, truth, scope=np.zeros(2000, dtype=bool))
+
+
+def test_two_maps_of_the_same_voxels_agree_as_far_as_they_do(truth: RetinotopicMap, rng: np.random.Generator) -> None:
+    same = compare_maps(truth, truth)
+    assert (same.median_distance_deg, same.compared, same.n_voxels) == (0, 1, 2000)
+    assert (same.fisher_lee, same.log_ecc_r, same.size_spearman) == pytest.approx((1, 1, 1))
+    moved = make_map(truth.x0_deg + rng.normal(0, 0.5, 2000), truth.y0_deg + rng.normal(0, 0.5, 2000), truth.sigma_deg)
+    moved.x0_deg[:500] = np.nan
+    agreement = compare_maps(moved, truth)
+    assert agreement.median_distance_deg == pytest.approx(stats.rayleigh.median(scale=0.5), rel=0.1)
+    assert (agreement.compared, agreement.n_voxels) == (0.75, 1500)
+    other = rng.permutation(2000)
+    apart = np.hypot(moved.x0_deg[other] - truth.x0_deg, moved.y0_deg[other] - truth.y0_deg)
+    assert agreement.shuffled_distance_deg == pytest.approx(np.nanmedian(apart), rel=0.1)
+    far = (truth.eccentricity_deg > 1) & np.isfinite(moved.x0_deg)
+    assert agreement.fisher_lee == pytest.approx(fisher_lee(moved.angle_deg[far], truth.angle_deg[far]))
+    lines = {line.score: line for line in agreement_lines(agreement, "gaziv")}
+    assert {line.part for line in lines.values()} == {"decoder fields"}
+    assert lines["median_distance_deg"].chance == agreement.shuffled_distance_deg and lines["fisher_lee"].n == 1500
+    with pytest.raises(ShapeError, match="the compared map needs one value"):
+        compare_maps(make_map(truth.x0_deg[:5], truth.y0_deg[:5]), truth)

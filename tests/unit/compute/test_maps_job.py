@@ -1,0 +1,83 @@
+"""The job that writes receptive fields: of the encoder, of the decoder, and how well the two agree."""
+
+import json
+
+import numpy as np
+import pytest
+
+from brain2pix.compute.runner import run_job
+from brain2pix.compute.spec import JobSpec
+from brain2pix.data.maps import read_maps
+from brain2pix.data.subject import open_subject
+from brain2pix.errors import MissingDataError, NotSupportedError
+from brain2pix.evaluation import compare_maps, read_lines
+from brain2pix.methods.base import Method
+from brain2pix.training.run_folder import load_model
+
+
+def run(folder, **params):
+    assert run_job(JobSpec("maps", {"device": "cpu", **params}, folder)) == "finished"
+    return folder / "results"
+
+
+def mapped(results, label, trained, tiny_subject):
+    index = load_model(trained).info.subjects[0].voxel_index
+    return read_maps(results, label).on(open_subject(tiny_subject), index)
+
+
+def test_decoder_fields_are_compared_with_the_encoders(trained, tiny_subject, tmp_path):
+    system = trained / "gaziv"
+    settings = {"n_images": 1, "n_patterns": 2, "max_spread": 1}
+    encoder = run(tmp_path / "encoder", run=str(system), settings=settings)
+    given = run(tmp_path / "given", run=str(system), side="decoder", compare=str(encoder), settings=settings)
+    summary = json.loads((given / "summary.json").read_text())
+    assert (summary["side"], summary["source"]) == ("decoder", "change of the picture by gaziv")
+    maps = [mapped(folder, label, system, tiny_subject) for folder, label in ((given, "decoder"), (encoder, "encoder"))]
+    expected = compare_maps(*maps)
+    assert summary["agreement"]["median_distance_deg"] == pytest.approx(expected.median_distance_deg, rel=1e-5)
+    assert (given / "agreement.png").stat().st_size > 10_000
+    lines = {line.score: line for line in read_lines(given / "agreement.tsv")}
+    assert lines["median_distance_deg"].part == "decoder fields"
+    assert lines["median_distance_deg"].chance == pytest.approx(expected.shuffled_distance_deg, rel=1e-4)
+    assert lines["median_distance_deg"].n == summary["agreement"]["n_voxels"]
+    # without maps to compare with, the encoder is read on the way, with the same result
+    read = run(tmp_path / "read", run=str(system), side="decoder", settings=settings)
+    again = json.loads((read / "summary.json").read_text())["agreement"]
+    assert again["median_distance_deg"] == pytest.approx(summary["agreement"]["median_distance_deg"], rel=1e-4)
+
+
+def test_a_system_without_an_encoder_has_decoder_fields(trained, tiny_subject, tmp_path):
+    """Ridge maps responses to pixels linearly: its fields are the columns of its own matrix."""
+    results = run(tmp_path / "out", run=str(trained / "ridge"), side="decoder", settings={"n_patterns": 1, "max_spread": 1, "power": 1})
+    summary = json.loads((results / "summary.json").read_text())
+    assert "agreement" not in summary and summary["used"]["quality"] == "peak"
+    assert not (results / "agreement.tsv").exists()
+    found = mapped(results, "decoder", trained / "ridge", tiny_subject)
+    assert np.isfinite(found.x0_deg).mean() > 0.9
+
+
+def test_fields_that_a_model_states_are_used(trained, tiny_subject, tmp_path, monkeypatch):
+    system = trained / "gaziv"
+    settings = {"n_images": 1, "max_spread": 1}
+    plain = mapped(run(tmp_path / "plain", run=str(system), settings=settings), "encoder", system, tiny_subject)
+    from brain2pix.arrays import RetinotopicMap
+
+    n = len(plain.x0_deg)
+    own = RetinotopicMap(*np.full((4, n), 2.5, np.float32), field_of_view_deg=12.0, quality_name="confidence", source="own fields")
+    monkeypatch.setattr(Method, "receptive_fields", lambda self: own)
+    results = run(tmp_path / "mean", run=str(system), settings={**settings, "centre": "mean", "size": "model", "quality": "model"})
+    summary = json.loads((results / "summary.json").read_text())
+    assert summary["used"] == {"centre": "mean", "size": "model", "quality": "model"} and summary["quality"] == "confidence"
+    assert summary["source"] == "mean of encoder gradients of gaziv and own fields; sizes: own fields"
+    mean = mapped(results, "encoder", system, tiny_subject)
+    np.testing.assert_allclose(mean.x0_deg, (plain.x0_deg + 2.5) / 2, atol=1e-4)
+    np.testing.assert_allclose(mean.sigma_deg, 2.5, atol=1e-5)
+
+
+def test_mistakes_are_refused_before_anything_is_written(trained, tmp_path):
+    with pytest.raises(NotSupportedError, match="read the decoder's with side=decoder"):
+        run(tmp_path / "out", run=str(trained / "ridge"))
+    with pytest.raises(MissingDataError, match="holds no map of x0"):
+        run(tmp_path / "out", run=str(trained / "gaziv"), side="decoder", compare=str(tmp_path))
+    with pytest.raises(NotSupportedError, match="no receptive fields of its own"):
+        run(tmp_path / "own", run=str(trained / "gaziv"), settings={"centre": "model", "n_images": 1})
