@@ -9,7 +9,7 @@ import torch
 from brain2pix.arrays import SubjectInfo, VoxelBatch
 from brain2pix.config.training import TrainingSettings
 from brain2pix.data.training import RepeatedResponses, TrainingData
-from brain2pix.errors import NotSupportedError, ShapeError
+from brain2pix.errors import ConfigError, NotSupportedError, ShapeError
 from brain2pix.events import CancelToken
 from brain2pix.methods.base import TrainingContext
 from brain2pix.methods.registry import METHODS, make_method, method_entry, resolve_settings, settings_class, settings_from_json
@@ -197,6 +197,33 @@ def test_saved_and_loaded(folder, method, voxels):
         images = torch.rand(3, 3, SIZE, SIZE)
         with torch.no_grad():
             assert torch.equal(loaded.encode(images).values, method.encode(images).values)
+
+
+def test_an_adopted_encoder_gives_what_training_it_again_gives(name, folder, method, tmp_path):
+    """Or the system says that it has none to share."""
+    data, context = make_data(), TrainingContext(torch.device("cpu"), 0, lambda event: None, CancelToken())
+    borrower, lender = make(name, data), load_model(folder)
+    if not method.info.has_encoder:
+        with pytest.raises(NotSupportedError, match=rf"{name} has no encoder that another run could lend it"):
+            borrower.adopt_encoder(lender)
+        return
+    phases = [phase.name for phase in borrower.phases(data)]
+    borrower.adopt_encoder(lender)
+    left = [phase.name for phase in borrower.phases(data)]
+    assert 0 < len(left) < len(phases) and left == phases[-len(left) :]
+    images = torch.rand(3, 3, SIZE, SIZE)
+    with torch.no_grad():
+        assert torch.equal(borrower.encode(images).values, method.encode(images).values)
+    assert train(borrower, data, context, RunFolder(tmp_path / "run"), TrainingSettings(previews=0)) == "finished"
+    assert_same_state(borrower.state_dict(), method.state_dict())
+
+
+def test_an_encoder_of_other_voxels_is_refused(name, folder, method):
+    data = make_data()
+    other = make(name, replace(data, subject=replace(data.subject, voxel_hash="of other voxels")))
+    with pytest.raises((ConfigError, NotSupportedError)) as caught:
+        other.adopt_encoder(load_model(folder))
+    assert isinstance(caught.value, ConfigError) == method.info.has_encoder
 
 
 def test_settings_go_through_json(name, method):

@@ -11,6 +11,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from brain2pix.config.run import DEMO_METHOD
+
 ROWS_COMPUTED = ("full", "supervised", "ridge_pairs", "ridge_unpaired")
 
 
@@ -34,7 +36,8 @@ def scores(demo):
 
 def test_everything_is_where_it_says(demo):
     folder, said = demo
-    for name in ("subject/dataset_description.json", "subject-truth", "runs/gaziv/model/model.safetensors", "runs/gaziv/metrics.csv",
+    run = f"runs/{DEMO_METHOD}"
+    for name in ("subject/dataset_description.json", "subject-truth", f"{run}/model/model.safetensors", f"{run}/metrics.csv",
                  "results/reconstructions.npz", "scores.json", "scores.tsv"):  # fmt: skip
         assert (folder / name).exists(), name
     assert len(list((folder / "maps").glob("*_x0.nii.gz"))) == 1
@@ -44,16 +47,23 @@ def test_everything_is_where_it_says(demo):
 
 
 def test_what_was_not_computed_is_null(scores):
-    assert set(scores["identification"]) == set(scores["ssim"]) == {*ROWS_COMPUTED, "images", "shuffled"}
-    for row in ("images", "shuffled"):
-        assert scores["identification"][row] is None and scores["ssim"][row] is None
+    assert set(scores["identification"]) == set(scores["ssim"]) == {*ROWS_COMPUTED, "images", "inductive", "shuffled"}
+    for row in ("images", "inductive", "shuffled"):
+        assert scores["identification"][row] is None
+        assert [scores["ssim"][row], scores["pixel_r"][row], scores["microstimulation"]["rows"][row]] == [None] * 3
     for row in ROWS_COMPUTED:
         for measure in ("pixel", "independent"):
             ways = scores["identification"][row][measure]
             assert ways["50"] is None, "the smallest subject has 20 test images"
             assert all(0 <= ways[n] <= 100 for n in ("2", "10", "within_photo"))
-    assert (scores["preset"], scores["seed"], scores["method"]) == ("tiny", 0, "gaziv")
-    assert 0 <= scores["microstimulation"]["quadrant_share"] <= 1
+        shares = scores["microstimulation"]
+        assert 0 <= shares["rows"][row] <= 1 and 0 <= shares["control"][row] <= 1
+    assert (scores["preset"], scores["seed"], scores["method"]) == ("tiny", 0, DEMO_METHOD)
+    assert shares["quadrant_share"] == shares["rows"]["full"]
+    assert [row for row, values in scores["prf_rows"].items() if values is not None] == ["full", "permuted"]
+    for name, value in scores["prf"].items():
+        row, field = ("permuted", "median_angle_error_deg") if name == "null_angle_error_deg" else ("full", name)
+        assert scores["prf_rows"][row][field] == value
     assert scores["seconds"]["train"] > 0
 
 
@@ -92,11 +102,30 @@ def test_a_second_run_repeats_nothing(demo):
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
-def test_another_seed_in_the_same_folder_is_refused(demo):
-    refused = run_demo(demo[0], "--seed", "1")
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        (("--seed", "1"), ("'seed': 0", "'seed': 1", "--out")),
+        (("--method", "ridge"), ("ridge has no encoder, and the demo maps receptive fields; choose one of: ",)),
+        (("--method", "gazib"), ("unknown method 'gazib'. Did you mean 'gaziv'?",)),
+    ],
+)
+def test_what_the_folder_or_the_program_does_not_have_is_refused(demo, options, texts):
+    before = sorted(demo[0].rglob("*"))
+    refused = run_demo(demo[0], *options)
     assert refused.returncode == 1
-    assert "'seed': 0" in refused.stderr and "'seed': 1" in refused.stderr and "--out" in refused.stderr
+    assert all(text in " ".join(refused.stderr.split()) for text in texts)
     assert "Traceback" not in refused.stderr
+    assert sorted(demo[0].rglob("*")) == before
+
+
+def test_another_method_in_the_same_folder_is_refused(tmp_path):
+    """Told by the note in the folder alone, before anything is trained."""
+    (tmp_path / "demo.json").write_text(json.dumps({"preset": "tiny", "seed": 0, "method": "another"}))
+    refused = run_demo(tmp_path, "--scores", "full")
+    assert refused.returncode == 1
+    assert "'method': 'another'" in refused.stderr and f"'method': '{DEMO_METHOD}'" in refused.stderr
+    assert [place.name for place in tmp_path.iterdir()] == ["demo.json"]
 
 
 def test_without_the_truth_its_scores_are_null_and_nothing_else_changes(demo, scores, tmp_path):
@@ -111,6 +140,8 @@ def test_without_the_truth_its_scores_are_null_and_nothing_else_changes(demo, sc
     finally:
         shutil.move(tmp_path / "truth", truth)
     assert blind["prf"] == dict.fromkeys(scores["prf"])
-    assert blind["microstimulation"]["quadrant_share"] is None
+    assert blind["prf_rows"] == dict.fromkeys(scores["prf_rows"])
+    nothing = dict.fromkeys(scores["ssim"])
+    assert blind["microstimulation"] == {"quadrant_share": None, "rows": nothing, "control": nothing}
     assert blind["identification"] == scores["identification"]
     assert blind["ssim"] == scores["ssim"]
