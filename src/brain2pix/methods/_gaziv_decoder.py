@@ -28,6 +28,7 @@ from brain2pix.methods.predictions import predict_responses
 from brain2pix.models import ConvDecoder
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from brain2pix.data.training import RepeatedResponses, TrainingData
@@ -81,7 +82,7 @@ class DecoderPhase(Phase):
                 self.snr = snr_of(self.data.repeats, self.sampler).to(context.device)
                 self.method.mark_use("SNR weights")
         if self.method.encoder is not None:
-            self.method.encoder.freeze()
+            self.method.freeze_encoder()
 
     def initialise(self, context: "TrainingContext") -> None:
         """Draw the decoder's start; the linear layer by ridge regression if the start is in closed form."""
@@ -116,7 +117,7 @@ class DecoderPhase(Phase):
     def loss(self, step: int) -> "dict[str, Tensor]":
         """Run D once on everything this step sees, then each loss on its part."""
         values, targets = self._draw(step)
-        made = self.decoder(torch.cat(list(values.values())))
+        made = self._make(values, step)
         images = dict(zip(values, made.split([len(each) for each in values.values()]), strict=True))
         raw = {name: self._image_loss(images[name], targets[name]) for name in values if name != "fmri"}
         if "fmri" in self.weights:
@@ -139,6 +140,11 @@ class DecoderPhase(Phase):
         self.decoder.eval()
         self.decoder.zero_grad(set_to_none=True)
 
+    def _make(self, values: "dict[str, Tensor]", step: int) -> "Tensor":
+        """Images of all responses of a step, one after the other."""
+        made: Tensor = self.decoder(torch.cat(list(values.values())))
+        return made
+
     def _draw(self, step: int) -> "tuple[dict[str, Tensor], dict[str, Tensor]]":
         """Give what goes into D and what is compared with what comes out, by loss."""
         device = self.context.device
@@ -150,16 +156,20 @@ class DecoderPhase(Phase):
         if "images" in self.weights:
             assert self.unpaired is not None
             rows = self.images.rows(step)
-            predicted = self.predicted[rows].astype(np.float32)
-            if self.options.response_noise:
-                noise = generator(self.context.seed, "decoder response noise", step).standard_normal(predicted.shape, dtype=np.float32)
-                predicted += np.float32(self.options.response_noise) * noise
+            predicted = self._disturbed(self.predicted[rows].astype(np.float32), step)
             values["images"] = torch.from_numpy(predicted).to(device)
             targets["images"] = to_tensor(self.unpaired[rows], device)
         if "fmri" in self.weights:
             drawn, _ = self.sampler.draw(step)
             values["fmri"] = targets["fmri"] = torch.from_numpy(drawn).to(device)
         return values, targets
+
+    def _disturbed(self, predicted: "NDArray[np.float32]", step: int) -> "NDArray[np.float32]":
+        """Add to predicted responses [b v] what measured ones have and predicted ones lack."""
+        if not self.options.response_noise:
+            return predicted
+        noise = generator(self.context.seed, "decoder response noise", step).standard_normal(predicted.shape, dtype=np.float32)
+        return predicted + np.float32(self.options.response_noise) * noise
 
     def _image_loss(self, images: "Tensor", targets: "Tensor") -> "Tensor":
         options = self.loss_options
@@ -182,7 +192,7 @@ class DecoderPhase(Phase):
 
     def _balance(self, raw: "dict[str, Tensor]") -> "dict[str, Tensor]":
         """Divide each loss by its running mean, so that equal weights mean equal sizes, as the paper says."""
-        if self.method.options.balance == "fixed":
+        if getattr(self.method.options, "balance", "fixed") == "fixed":
             return raw
         balanced, state = {}, self.method.training_state
         for name, term in raw.items():

@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from brain2pix.errors import ConfigError
-from brain2pix.events import Metric, Progress
+from brain2pix.events import Metric
 from brain2pix.losses import l1, map_variation, mse_cosine, neighbour_group_lasso, second_moment
+from brain2pix.methods._features import FeatureCache
 from brain2pix.methods._gaziv_start import solve_readout
-from brain2pix.methods._pictures import to_tensor
 from brain2pix.methods._sampling import Epochs, generator, torch_numbers
 from brain2pix.methods._schedule import rate_factor
 from brain2pix.methods.base import Phase
@@ -70,7 +69,7 @@ class EncoderPhase(Phase):
         self.train_rows, self.held_out_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         self.epochs = Epochs(len(self.train_rows), self.options.batch, context.seed, f"{self.name} pairs")
         self.responses = self.responses.to(context.device)
-        self.features = FeatureCache(self.method, self.data.images, context, self.name)
+        self.features = FeatureCache(self._features, self.data.images, self.options, context, self.name)
         self.encoder.norms_frozen = self.options.freeze_norms or self.solves
         self.encoder.unfreeze().train()
         self.folded: FoldedReadout | None = None
@@ -135,6 +134,9 @@ class EncoderPhase(Phase):
         self.encoder.zero_grad(set_to_none=True)
         del self.features
 
+    def _features(self, pictures: "Tensor") -> "list[Tensor]":
+        return self.encoder.compact(self.method.backbone(pictures))
+
     def _solve(self) -> None:
         solve_readout(self.encoder, self.features, self.responses, self.data.image_index, self.train_rows, self.context.cancel)
         self.encoder.train()
@@ -192,75 +194,6 @@ class RefitPhase(EncoderPhase):
     def learning_rate(self, step: int) -> float:
         """Give the same factor as in the phase before."""
         return rate_factor(step, self.options.n_steps, self.options.schedule)
-
-
-class FeatureCache:
-    """Frozen features of the training images, shifted at random; kept or computed when asked for.
-
-    Parameters
-    ----------
-    method : Gaziv
-    images : uint8 array, [m h w 3]
-    context : TrainingContext
-    stream : str, name of the random numbers
-    """
-
-    def __init__(self, method: "Gaziv", images: "NDArray[np.uint8]", context: "TrainingContext", stream: str) -> None:
-        assert method.encoder is not None
-        self.method, self.images, self.context, self.stream = method, images, context, stream
-        self.encoder, self.options = method.encoder, method.options.encoder
-        self.copies = self.options.cached_copies
-        self.kept: list[list[Tensor]] = [self._cache(copy) for copy in range(self.copies)]
-
-    def batch(self, index: "NDArray[np.int64]", step: int) -> "list[Tensor]":
-        """Features of some images in the shifts of one step."""
-        rng = generator(self.context.seed, f"{self.stream} shifts", step)
-        if not self.copies:
-            return self._compute(index, rng)
-        copy = rng.integers(self.copies, size=len(index))
-        order = np.argsort(copy, kind="stable")
-        back = torch.from_numpy(np.argsort(order, kind="stable"))
-        picked = [[tap[torch.from_numpy(index[copy == k])] for tap in self.kept[k]] for k in range(self.copies)]
-        return [torch.cat(taps)[back] for taps in zip(*picked, strict=True)]
-
-    def plain(self, index: "NDArray[np.int64]") -> "list[Tensor]":
-        """Features of some images without a shift."""
-        if self.copies:
-            return [tap[torch.from_numpy(index)] for tap in self.kept[0]]
-        return self._compute(index, None)
-
-    def batches(self, index: "NDArray[np.int64]") -> "Iterator[list[Tensor]]":
-        """Unshifted features of many images, in chunks."""
-        for k in range(0, len(index), _CHUNK):
-            self.context.cancel.check()
-            yield self.plain(index[k : k + _CHUNK])
-
-    def _cache(self, copy: int) -> "list[Tensor]":
-        rng = None if copy == 0 else generator(self.context.seed, f"{self.stream} cached shifts", copy)  # the first copy is not shifted
-        chunks = []
-        for k in range(0, len(self.images), _CHUNK):
-            self.context.cancel.check()
-            chunk = self._compute(np.arange(k, min(k + _CHUNK, len(self.images))), rng)
-            chunks.append([tap.bfloat16() for tap in chunk] if self.options.half_precision_cache else chunk)
-            done = copy * len(self.images) + k + len(chunk[0])
-            self.context.sink(Progress(self.stream, done, self.copies * len(self.images), "features of the training images"))
-        return [torch.cat(taps) for taps in zip(*chunks, strict=True)]
-
-    @torch.no_grad()
-    def _compute(self, index: "NDArray[np.int64]", rng: np.random.Generator | None) -> "list[Tensor]":
-        pictures = to_tensor(self.images[index], self.context.device)
-        if rng is not None and self.options.shift_px:
-            pictures = shifted(pictures, rng.integers(-self.options.shift_px, self.options.shift_px + 1, size=(len(index), 2)))
-        return self.encoder.compact(self.method.backbone(pictures))
-
-
-def shifted(pictures: "Tensor", shifts: "NDArray[np.int64]") -> "Tensor":
-    """Move each picture [b c h w] by its (rows, columns) [b 2] of pixels; edges are repeated."""
-    reach = int(np.abs(shifts).max(initial=0))
-    padded = functional.pad(pictures, (reach, reach, reach, reach), mode="replicate")
-    height, width = pictures.shape[-2:]
-    moved = [padded[k, :, reach - y : reach - y + height, reach - x : reach - x + width] for k, (y, x) in enumerate(shifts.tolist())]
-    return torch.stack(moved)
 
 
 def hold_out(groups: "NDArray[np.int64]", share: float, seed: int) -> "NDArray[np.bool_]":

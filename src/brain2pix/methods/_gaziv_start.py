@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from brain2pix.methods._empirical_bayes import image_means
 from brain2pix.methods._linear import Moments
 from brain2pix.methods._pictures import to_tensor
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from brain2pix.events import CancelToken
-    from brain2pix.methods._gaziv_encoder import FeatureCache
+    from brain2pix.methods._features import FeatureCache
     from brain2pix.models import ConvDecoder, SeparableEncoder
 
 _CENTRE_TAP = 4  # of a 3x3 patch
@@ -210,13 +211,6 @@ def inner_map(maps: "Tensor") -> "Tensor":
         maps = inner.mT
     maps = torch.where(maps > _MAP_FLOOR * maps.amax(dim=(1, 2), keepdim=True), maps, 0)
     return maps / maps.sum(dim=(1, 2), keepdim=True).clamp_min(1e-20)
-
-
-def image_means(responses: "Tensor", index: "Tensor", n_images: int) -> "Tensor":
-    """Average trials [n v] of the same image; [m v]."""
-    index = index.to(responses.device)
-    sums = torch.zeros(n_images, responses.shape[1], device=responses.device).index_add_(0, index, responses)
-    return sums / torch.bincount(index, minlength=n_images)[:, None]
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
 """Networks as plain modules: frozen feature backbones, the separable encoder, the convolutional decoder. No training code."""
 
-from brain2pix.models.backbones import backbone_names, load_backbone
+from brain2pix.models.backbones import backbone_names, load_backbone, tap_shapes
 from brain2pix.models.decoders import ConvDecoder
 from brain2pix.models.encoders import FoldedReadout, SeparableEncoder
+from brain2pix.models.field_encoder import FieldEncoder
 from brain2pix.models.feature_networks import (
     AlexNetFeatures,
     FeatureNetwork,
@@ -11,13 +12,16 @@ from brain2pix.models.feature_networks import (
     VGG16Features,
     VGG19Features,
 )
+from brain2pix.models.local_decoder import LocalDecoder
 from brain2pix.models.weights import WeightsCard, card_names, download_weights, read_card, weights_folder
 
 __all__ = [
     "AlexNetFeatures",
     "ConvDecoder",
     "FeatureNetwork",
+    "FieldEncoder",
     "FoldedReadout",
+    "LocalDecoder",
     "ResidualFeatures",
     "SeparableEncoder",
     "TinyBackbone",
@@ -29,5 +33,6 @@ __all__ = [
     "download_weights",
     "load_backbone",
     "read_card",
+    "tap_shapes",
     "weights_folder",
 ]

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from brain2pix.errors import ConfigError, unknown_name
 from brain2pix.models.feature_networks import (
     AlexNetFeatures,
@@ -27,6 +29,7 @@ __all__ = [
     "VGG19Features",
     "backbone_names",
     "load_backbone",
+    "tap_shapes",
 ]
 
 _TRAINED: "dict[str, Callable[[], FeatureNetwork]]" = {
@@ -41,6 +44,12 @@ _RANDOM: "dict[str, Callable[[], FeatureNetwork]]" = {"random": TinyBackbone, "r
 def backbone_names() -> list[str]:
     """Names that `load_backbone` knows."""
     return [*_TRAINED, *_RANDOM]
+
+
+def tap_shapes(name: str, image_size: int) -> list[tuple[int, int, int]]:
+    """Shapes (c, h, w) of what an encoder reads of a network's features for square images; no weights are needed."""
+    with torch.device("meta"):
+        return (_TRAINED | _RANDOM)[name]().tap_shapes(image_size)
 
 
 def load_backbone(name: str, weights: "Path | None" = None, seed: int = 0) -> FeatureNetwork:

@@ -23,7 +23,7 @@ from brain2pix.config.models import EncoderSettings
 from brain2pix.errors import ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _PATCH = 9  # a 3x3 patch
 _FINE_BRANCHES = 2  # the first two branches work on a grid of image size / 4, the others on / 8
@@ -83,12 +83,10 @@ class SeparableEncoder(nn.Module):
     ) -> None:
         super().__init__()
         settings = settings or EncoderSettings()
-        if image_size % 8:
-            raise ShapeError(f"image size must be a multiple of 8, got {image_size}; choose {max(32, image_size // 8 * 8)}")
         self.settings = settings
         self.n_voxels = n_voxels
         self.image_size = image_size
-        self.grids = tuple(image_size // (4 if index < _FINE_BRANCHES else 8) for index in range(len(tap_shapes)))
+        self.grids = branch_grids(image_size, len(tap_shapes))
         if min(self.grids) < 3:
             raise ShapeError(f"images of {image_size} px leave grids of {self.grids}, a 3x3 patch needs 3; use images of 32 px or more")
         self.branches = nn.ModuleList(Branch(shape, grid, settings) for shape, grid in zip(tap_shapes, self.grids, strict=True))
@@ -224,18 +222,9 @@ class SeparableEncoder(nn.Module):
         """
         held = list(batches) if not isinstance(batches, list) else batches
         was_training, self._folded = self.training, None
-        for names in (("norm_in",), ("norm_out",)):
+        for name in ("norm_in", "norm_out"):
             self.eval()
-            norms = [getattr(branch, name) for branch in self._branches() for name in names]
-            momenta = [norm.momentum for norm in norms]
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None  # cumulative average
-                norm.train()
-            for features in held:
-                self.branch_features(features)
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
+            measure_statistics([getattr(branch, name) for branch in self._branches()], held, self.branch_features)
         self.train(was_training)
 
     def _apply(self, fn: object, recurse: bool = True) -> "SeparableEncoder":
@@ -266,6 +255,35 @@ class SeparableEncoder(nn.Module):
         mix = self._mix(index, dropout) * self.branch_mix[:, index].abs().unsqueeze(1)
         kernel = mix.view(self.n_voxels, -1, _PATCH)  # [v c 9]
         return torch.bmm(kernel, shifted).view(self.n_voxels, -1, grid, grid).flatten(1)
+
+
+def branch_grids(image_size: int, n_branches: int) -> tuple[int, ...]:
+    """Edge of the grid that each branch works on: image size / 4 for the first two, / 8 for the others.
+
+    Raises
+    ------
+    ShapeError
+        If the image size is not a multiple of 8.
+    """
+    if image_size % 8:
+        raise ShapeError(f"image size must be a multiple of 8, got {image_size}; choose {max(32, image_size // 8 * 8)}")
+    return tuple(image_size // (4 if index < _FINE_BRANCHES else 8) for index in range(n_branches))
+
+
+def measure_statistics(
+    norms: "Sequence[nn.BatchNorm2d]", batches: "Iterable[Sequence[Tensor]]", run: "Callable[[Sequence[Tensor]], object]"
+) -> None:
+    """Set the statistics of some normalisations to the plain average over batches that are run through the network."""
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average
+        norm.train()
+    for features in batches:
+        run(features)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
 
 
 def _drop_fold(encoder: SeparableEncoder, _keys: object) -> None:

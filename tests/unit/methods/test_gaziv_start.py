@@ -7,12 +7,13 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.linear_model import RidgeCV
 
 from brain2pix.config.models import DecoderSettings
-from brain2pix.methods._gaziv_encoder import correlation, hold_out, shifted
+from brain2pix.methods._gaziv_encoder import correlation, hold_out
+from brain2pix.methods._empirical_bayes import image_means
+from brain2pix.methods._features import shifted
 from brain2pix.methods._gaziv_start import (
     candidate_fields,
     candidate_probabilities,
     cut_patches,
-    image_means,
     inner_map,
     log_evidence,
     patch_basis,

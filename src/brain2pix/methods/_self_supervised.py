@@ -1,0 +1,175 @@
+"""What systems share that learn an encoder from pairs and then a decoder with its help: networks, frozen backbones, saving, lending.
+
+A subclass makes `encoder` and `decoder`, lists its phases, and names in `encoder_settings` what decides the encoder.
+"""
+
+import hashlib
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from brain2pix.arrays import VoxelBatch
+from brain2pix.errors import ConfigError, DataFormatError, NotSupportedError, ShapeError
+from brain2pix.methods._state import check_state
+from brain2pix.methods.base import Method, MethodInfo
+from brain2pix.models import FeatureNetwork, load_backbone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+    from brain2pix.arrays import SubjectInfo
+    from brain2pix.config.methods import GazivSettings
+    from brain2pix.config.models import BackboneSettings
+    from brain2pix.config.retino import RetinoSettings
+
+_USES = ("test responses without images", "SNR weights")  # what `transductive` can name, in the order of its flags
+
+
+class SelfSupervised(Method):
+    """Encoder, decoder and what was learned of them. The frozen backbones are loaded when they are first needed.
+
+    Attributes
+    ----------
+    encoder : nn.Module or None; None for supervised training that needs no encoder
+    decoder : nn.Module
+    training_state : dict of Tensor, what a phase must find again after a resume; empty in a trained system
+    encoder_settings : tuple of str, settings that decide what becomes of an encoder
+    encoder_facts : tuple of str, attributes (Tensor) that are kept and lent with the encoder
+    """
+
+    encoder: "nn.Module | None"
+    decoder: "nn.Module"
+    encoder_settings: ClassVar[tuple[str, ...]]
+    encoder_facts: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, settings: "GazivSettings | RetinoSettings", subjects: "Sequence[SubjectInfo]", image_size: int) -> None:
+        super().__init__(settings, subjects, image_size)
+        self.uses = torch.zeros(len(_USES), dtype=torch.uint8)
+        self.training_state: dict[str, Tensor] = {}
+        self.adopted = False
+        self._settings = settings
+        self._backbones: dict[BackboneSettings, FeatureNetwork] = {}
+        self._fingerprint: Tensor | None = None
+        self._checked = False
+        self._device = torch.device("cpu")
+
+    @property
+    def info(self) -> MethodInfo:
+        """What the system is and which voxels it reads."""
+        used = tuple(name for name, flag in zip(_USES, self.uses.tolist(), strict=True) if flag)
+        return MethodInfo(self.name, self.title, self.image_size, self.subjects, self.encoder is not None, used)
+
+    @property
+    def backbone(self) -> FeatureNetwork:
+        """Frozen network under the encoder."""
+        network = self._load(self._settings.backbone)
+        if self._checked:
+            return network
+        found = fingerprint(network)
+        if self._fingerprint is not None and not torch.equal(self._fingerprint, found):
+            raise DataFormatError(
+                f"the weights of backbone {self._settings.backbone.name!r} are not those this model was trained with; "
+                "give the original weight file (backbone.weights) or train again"
+            )
+        self._fingerprint, self._checked = found, True
+        return network
+
+    @property
+    def perceptual_network(self) -> FeatureNetwork:
+        """Frozen network of the perceptual loss."""
+        return self._load(self._settings.image_loss.backbone)
+
+    def adopt_encoder(self, trained: Method) -> None:
+        """Take the encoder of another run of this method, and what is known of it; `phases` then leaves its training out."""
+        self.check_encoder_fits(trained, self.encoder_settings)
+        assert isinstance(trained, SelfSupervised)
+        if self.encoder is None:
+            return
+        if trained.encoder is None:
+            raise ConfigError("the run to take an encoder from was trained on pairs only and has none; give one with weight_images above 0")
+        self.encoder.load_state_dict(trained.encoder.state_dict())
+        self.freeze_encoder()
+        for name in self.encoder_facts:
+            setattr(self, name, getattr(trained, name).clone())
+        self._fingerprint, self._checked = trained._fingerprint, False
+        self.adopted = True
+
+    def freeze_encoder(self) -> None:
+        """Take the encoder out of training."""
+        assert self.encoder is not None
+        self.encoder.requires_grad_(False).eval()
+
+    def decode(self, voxels: "VoxelBatch") -> "Tensor":
+        """Reconstruct images, [b 3 h w], float32 in 0..1."""
+        self.check_voxels(voxels)
+        images: Tensor = self.decoder(voxels.values.to(self._device, torch.float32)).float()
+        return images.clamp(0, 1).expand(-1, 3, -1, -1)
+
+    def encode(self, images: "Tensor") -> VoxelBatch:
+        """Predict the responses to images [b 3 h w] in 0..1; differentiable with respect to the images."""
+        if self.encoder is None:
+            raise NotSupportedError(
+                f"this {self.name} model was trained on pairs only and has no encoder; train with weight_images or weight_fmri above 0"
+            )
+        if images.shape[1:] != (3, self.image_size, self.image_size):
+            raise ShapeError(f"{self.name} reads images [b 3 {self.image_size} {self.image_size}], got {tuple(images.shape)}")
+        predicted = self.encoder(self.backbone(images.to(self._device)))
+        return VoxelBatch(predicted, (self.subjects[0].subject,) * len(images), self.subjects[0].unit)
+
+    def state_dict(self) -> "dict[str, Tensor]":
+        """Give everything that training changed; the frozen backbone only by its fingerprint."""
+        state = {f"decoder.{key}": value for key, value in self.decoder.state_dict().items()}
+        if self.encoder is not None:
+            state |= {f"encoder.{key}": value for key, value in self.encoder.state_dict().items()}
+            state |= {name: getattr(self, name) for name in self.encoder_facts}
+            state["backbone"] = self._fingerprint if self._fingerprint is not None else torch.zeros(32, dtype=torch.uint8)
+        state["transductive"] = self.uses
+        return state | {f"training.{key}": value for key, value in self.training_state.items()}
+
+    def load_state_dict(self, state: "dict[str, Tensor]") -> None:
+        """Take what `state_dict` gave."""
+        lasting = {key: value for key, value in state.items() if not key.startswith("training.")}
+        check_state({key: value for key, value in self.state_dict().items() if not key.startswith("training.")}, lasting, self.name)
+        self.training_state = {key[9:]: value.to(self._device) for key, value in state.items() if key.startswith("training.")}
+        self.decoder.load_state_dict(part(lasting, "decoder."))
+        self.uses = lasting["transductive"].cpu().clone()
+        if self.encoder is not None:
+            self.encoder.load_state_dict(part(lasting, "encoder."))
+            self.freeze_encoder()
+            for name in self.encoder_facts:
+                setattr(self, name, lasting[name].cpu().clone())
+            self._fingerprint = lasting["backbone"].cpu().clone() if lasting["backbone"].any() else None
+            self._checked = False
+
+    def to(self, device: torch.device) -> None:
+        """Move the system to a device."""
+        self._device = device
+        for module in (self.encoder, self.decoder, *self._backbones.values()):
+            if module is not None:
+                module.to(device)
+        self.training_state = {key: value.to(device) for key, value in self.training_state.items()}
+
+    def mark_use(self, name: str) -> None:
+        """Note a use of test responses, for `info.transductive`."""
+        self.uses[_USES.index(name)] = 1
+
+    def _load(self, settings: "BackboneSettings") -> FeatureNetwork:
+        if settings not in self._backbones:
+            self._backbones[settings] = load_backbone(settings.name, settings.weights, settings.seed).to(self._device)
+        return self._backbones[settings]
+
+
+def part(state: "dict[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
+    """Select the tensors whose names begin with a prefix, and cut it off."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def fingerprint(network: FeatureNetwork) -> "Tensor":
+    """SHA-256 over a network's weights, as 32 bytes."""
+    digest = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)

@@ -1,0 +1,101 @@
+"""Ours: receptive fields that a network finds by itself, a decoder that draws voxels where they look, and no mapping scan.
+
+It joins two ideas of the field: Brain2Pix (Le et al. 2021) paints a voxel's response into the visual field where a mapping experiment
+found its receptive field; Gaziv et al. 2022 train a decoder on images without responses with the help of an encoder. Here the encoder
+finds the fields, and they confine the decoder::
+
+    encoder   r_v = sum_c w_vc sum_yx f_v[y, x] A_c[y, x]     A: frozen features -> shared convolutions, by gradient
+                                                              f, w: empirical-Bayes posterior (`_empirical_bayes.py`)
+    decoder   r --linear map, voxels pay for distance from f_v (`_local_map.py`)--> small pictures --U-Net--> image
+    losses    images     s --E--> r^ + noise --D--> image     against s: absolute and perceptual difference
+              responses  r --D--> image --E--> r^             against r, without any image (transductive where these are test responses)
+              pairs      r --D--> image                       off by default: pairs train the encoder; "supervised" runs use them alone
+
+What is published: feature-weighted receptive fields (St-Yves & Naselaris 2018), empirical Bayes, the Wiener filter, U-Nets, perceptual
+losses. What is ours: the weight prior shared by voxels and candidates, the distance penalty from fields so found, and their union.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from brain2pix.arrays import RetinotopicMap
+from brain2pix.config.retino import RetinoSettings
+from brain2pix.methods._local_map import distance_penalty
+from brain2pix.methods._retino_decoder import LocalDecoderPhase
+from brain2pix.methods._retino_encoder import FieldEncoderPhase
+from brain2pix.methods._self_supervised import SelfSupervised
+from brain2pix.models import FieldEncoder, LocalDecoder, tap_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from brain2pix.arrays import SubjectInfo
+    from brain2pix.config.base import Settings
+    from brain2pix.data.training import TrainingData
+    from brain2pix.methods.base import Phase
+
+
+class Retino(SelfSupervised):
+    """Encoder, decoder and what was learned of them.
+
+    Attributes
+    ----------
+    encoder : FieldEncoder
+    decoder : LocalDecoder
+    """
+
+    name = "retino"
+    title = "Ours: fields by empirical Bayes, local decoder"
+    encoder_settings = ("backbone", "encoder")
+    encoder: FieldEncoder
+    decoder: LocalDecoder
+
+    def __init__(self, settings: "Settings", subjects: "Sequence[SubjectInfo]", image_size: int) -> None:
+        assert isinstance(settings, RetinoSettings)
+        super().__init__(settings, subjects, image_size)
+        self.options = settings
+        self.encoder = self.new_encoder()
+        self.decoder = LocalDecoder(self.subjects[0].n_voxels, image_size, settings.decoder).eval()
+
+    def new_encoder(self) -> FieldEncoder:
+        """Make an encoder with a start of its own, drawn from torch's random numbers."""
+        shapes = tap_shapes(self.options.backbone.name, self.image_size)
+        return FieldEncoder(self.subjects[0].n_voxels, shapes, self.image_size, self.options.encoder.channels).eval()
+
+    def phases(self, data: "TrainingData") -> "Iterator[Phase]":
+        """List the encoder (unless a trained one was adopted) and each network of the decoder."""
+        if not self.adopted:
+            yield FieldEncoderPhase(self, data)
+        if self.options.decoder.n_steps:
+            for number in range(self.options.decoder.n_runs):
+                yield LocalDecoderPhase(self, data, number)
+
+    def receptive_fields(self) -> RetinotopicMap:
+        """Give the posterior means of the voxels' fields; the confidence is how sure the posterior is of the centre."""
+        x, y, sigma = self._fields_deg()
+        spread = self.encoder.summary[:, 3].cpu().numpy()
+        return RetinotopicMap(
+            *(part.cpu().numpy().astype(np.float32) for part in (x, y, sigma)),
+            quality=-spread * self._field_of_view_deg,
+            field_of_view_deg=self._field_of_view_deg,
+            quality_name="spread of the centre's posterior, negative [deg]",
+            source="field posterior of retino",
+        )
+
+    def distance_penalty(self) -> "Tensor":
+        """Penalty of each voxel in each block of the decoder's pictures, [blocks^2 v]."""
+        x, y, sigma = self._fields_deg()
+        return distance_penalty(torch.stack([x, y], dim=1), sigma, self.options.decoder.linear, self._field_of_view_deg)
+
+    @property
+    def _field_of_view_deg(self) -> float:
+        return self.subjects[0].field_of_view_deg
+
+    def _fields_deg(self) -> "tuple[Tensor, Tensor, Tensor]":
+        """Centres, x to the right and y up, and sigma, [v] each, in degrees."""
+        column, row, sigma = self.encoder.summary[:, :3].T * self._field_of_view_deg
+        return column - self._field_of_view_deg / 2, self._field_of_view_deg / 2 - row, sigma
