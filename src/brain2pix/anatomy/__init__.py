@@ -1,6 +1,7 @@
 """Meshes, the model of visual areas, field sign, and the ways between voxels, millimetres and vertices."""
 
 from brain2pix.anatomy.field_sign import EXPECTED_SIGN, triangle_field_sign, vertex_field_sign
+from brain2pix.anatomy.geodesic import distance_from, edge_graph, smooth_on_surface
 from brain2pix.anatomy.ribbon import Ribbon, mni_grid, posterior_ribbon
 from brain2pix.anatomy.schira import (
     AREA_NAMES,
@@ -36,6 +37,8 @@ __all__ = [
     "SimulatedAtlas",
     "cortical_position",
     "display_offset",
+    "distance_from",
+    "edge_graph",
     "individual_placement",
     "load_fsaverage5",
     "load_sulc",
@@ -44,6 +47,7 @@ __all__ = [
     "nearest_voxel_of_vertices",
     "plane_coordinates",
     "posterior_ribbon",
+    "smooth_on_surface",
     "triangle_field_sign",
     "used_vertices",
     "vertex_field_sign",

@@ -3,6 +3,15 @@
 `functional` (features of untrained networks) loads torch and is imported by name: ``from brain2pix.evaluation.functional import ...``.
 """
 
+from brain2pix.evaluation.cortex import (
+    CortexScores,
+    Profile,
+    Sheet,
+    angle_profile,
+    cortex_lines,
+    field_sign_map,
+    score_cortex,
+)
 from brain2pix.evaluation.encoding import EncoderAccuracy, encoder_accuracy, voxel_correlation
 from brain2pix.evaluation.identification import (
     chance_within_groups,
@@ -40,25 +49,31 @@ from brain2pix.evaluation.scores import Scores, read_scores, scores_schema, writ
 from brain2pix.evaluation.statistics import Interval, bootstrap_interval, paired_difference, wilcoxon_p
 
 __all__ = [
+    "CortexScores",
     "EncoderAccuracy",
     "FieldAgreement",
     "Interval",
     "PRFScores",
+    "Profile",
     "RowScores",
     "ScoreLine",
     "Scores",
+    "Sheet",
     "agreement_lines",
     "angle_error_deg",
+    "angle_profile",
     "as_images",
     "bootstrap_interval",
     "chance_within_groups",
     "compare_maps",
     "compare_rows",
+    "cortex_lines",
     "difference_lines",
     "encoder_accuracy",
     "encoder_lines",
     "exact_identification",
     "feature_similarity",
+    "field_sign_map",
     "fisher_lee",
     "format_table",
     "identification_matrix",
@@ -77,6 +92,7 @@ __all__ = [
     "reference_rows",
     "resolution_equivalent",
     "row_lines",
+    "score_cortex",
     "score_map",
     "score_row",
     "scores_schema",
