@@ -135,6 +135,8 @@ def _more_rows(demo: Demo) -> None:
         _map(demo, "untrained_maps", "untrained")
         # gradients alone: what the model itself says of its fields does not depend on the inputs
         _map(demo, "noise_maps", "full", settings={"inputs": "noise", "centre": "gradient", "size": "gradient"})
+    with demo.stage("decoder fields"):
+        _map(demo, "decoder_maps", "full", side="decoder", compare=demo.path / "runs" / "maps" / "results")
 
 
 def _open(out: Path, seed: int, preset: str, method: str, sink: "EventSink", cancel: "CancelToken") -> Demo:

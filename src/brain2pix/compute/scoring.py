@@ -13,11 +13,17 @@ from brain2pix.compute.sheet_rows import SheetRow, open_row
 from brain2pix.data.maps import read_maps
 from brain2pix.data.splits import EvaluationSet, evaluation_set
 from brain2pix.evaluation import (
+    CortexScores,
     EncoderAccuracy,
+    FieldAgreement,
     PRFScores,
     RowScores,
     ScoreLine,
     Scores,
+    Sheet,
+    agreement_lines,
+    compare_maps,
+    cortex_lines,
     difference_lines,
     encoder_accuracy,
     encoder_lines,
@@ -26,6 +32,7 @@ from brain2pix.evaluation import (
     prf_lines,
     reference_rows,
     row_lines,
+    score_cortex,
     score_map,
     score_row,
     write_lines,
@@ -187,8 +194,36 @@ class DemoResults:
         """Receptive fields against the truth, for each map that is there; empty if the truth was deleted."""
         if self.true_map is None:
             return {}
-        found = {row: self._map(name) for row, name in _MAPS.items() if self._map_folder(name).is_dir()}
+        found = {row: self._map(name) for row, name in self._maps.items()}
         return {row: score_map(estimate, self.true_map, scope=self.scope, areas=self.areas) for row, estimate in found.items()}
+
+    @cached_property
+    def sheets(self) -> list[Sheet]:
+        """Cortex of both hemispheres with its areas, for scores and figures that follow the surface."""
+        return [_sheet(self.subject, self.voxel_index, hemi) for hemi in "LR"]
+
+    @cached_property
+    def cortex_rows(self) -> dict[str, CortexScores]:
+        """What each map shows on the cortex; empty if the truth was deleted."""
+        if self.true_map is None:
+            return {}
+        return {row: score_cortex(self.sheets, self._map(name), self.true_map, scope=self.scope) for row, name in self._maps.items()}
+
+    @property
+    def _maps(self) -> dict[str, str]:
+        """Rows of the maps that are there, and their folders' names."""
+        return {row: name for row, name in _MAPS.items() if self._map_folder(name).is_dir()}
+
+    @cached_property
+    def decoder_map(self) -> RetinotopicMap | None:
+        """Where each voxel writes in the decoded picture, [v]; None before that is mapped."""
+        folder = self._map_folder("decoder_maps")
+        return read_maps(folder, "decoder").on(self.subject, self.voxel_index) if folder.is_dir() else None
+
+    @cached_property
+    def decoder_agreement(self) -> FieldAgreement | None:
+        """Fields of the decoder against those of the encoder, voxels in scope."""
+        return compare_maps(self.decoder_map, self.estimated_map, scope=self.scope) if self.decoder_map else None
 
     @property
     def prf(self) -> PRFScores | None:
@@ -247,6 +282,8 @@ def write_all_scores(results: DemoResults) -> "Path":
     lines += difference_lines(results.rows, _COMPARED)
     lines += [line for name, accuracy in results.encoders.items() for line in encoder_lines(accuracy, name)]
     lines += [line for name, part in results.prf_rows.items() for line in prf_lines(part, name)]
+    lines += [line for name, cortex in results.cortex_rows.items() for line in cortex_lines(cortex, name)]
+    lines += agreement_lines(results.decoder_agreement) if results.decoder_agreement else []
     lines += [line for row, outcome in results.microstimulation.items() for line in stimulation_lines(row, outcome)]
     folder = results.demo.path
     write_lines(folder / "scores.tsv", lines)
@@ -255,6 +292,23 @@ def write_all_scores(results: DemoResults) -> "Path":
     path = folder / "scores.json"
     write_scores(path, results.scores())
     return path
+
+
+def _sheet(subject: "Subject", voxel_index: "NDArray[np.int64]", hemi: str) -> Sheet:
+    """One hemisphere; a vertex belongs to the area of its nearest voxel, also where that lies outside the stimulus."""
+    row = np.full(subject.n_voxels + 1, -1, dtype=np.int64)  # the last one stands for "no voxel"
+    row[voxel_index] = np.arange(len(voxel_index))
+    place = subject.vertex_voxels(hemi)
+    white = subject.mesh(hemi, "white")
+    return Sheet(
+        hemi=hemi,
+        vertices=(white.vertices + subject.mesh(hemi, "pial").vertices) / 2,
+        faces=white.faces,
+        voxel=row[place],
+        areas={name: (place >= 0) & mask[place] for name, mask in subject.areas.items() if name.rstrip("dv") in AREAS},
+        voxel_xyz=subject.xyz[voxel_index],
+        own=subject.voxels["hemi"].to_numpy()[voxel_index] == hemi,
+    )
 
 
 def stimulation_lines(row: str, outcome: QuadrantExperiment) -> list[ScoreLine]:
