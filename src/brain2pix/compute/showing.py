@@ -4,10 +4,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain2pix.evaluation import keep_best, resolution_equivalent
+from brain2pix.evaluation import angle_profile, field_sign_map, keep_best, resolution_equivalent
+from brain2pix.evaluation.cortex import SMOOTHING_MM, STREAMS
 from brain2pix.evaluation.report import TITLES, row_lines
+from brain2pix.evaluation.retinotopy import KEPT_SHARE, MIN_ECCENTRICITY_DEG
+from brain2pix.figures._style import join_parts
 from brain2pix.figures.colormaps import THRESHOLD, eccentricity_limits, retinotopic_colors, visible
-from brain2pix.figures.maps import agreement_figure, colors_on_surface, coverage_figure, map_caption, surface_map_figure
+from brain2pix.figures.maps import (
+    FIELD_SIGN,
+    agreement_figure,
+    agreement_notes,
+    colors_on_surface,
+    coverage_figure,
+    field_sign_colors,
+    map_caption,
+    reversal_figure,
+    surface_map_figure,
+)
 from brain2pix.figures.pictures import reconstruction_figure
 from brain2pix.figures.scores import encoder_figure, score_figure
 from brain2pix.figures.stimulation import quadrant_figure, stimulation_figure
@@ -26,6 +39,7 @@ if TYPE_CHECKING:
 _DPI = 160
 _MAPS = ("angle", "eccentricity", "size")
 _OUTLINED = ("V1", "V2", "V3")
+_LABELLED = ("V1", "V2d", "V2v", "V3d", "V3v")
 _SHORT = {
     "full": "full",
     "supervised": "supervised",
@@ -38,7 +52,7 @@ _SHORT = {
 
 
 def draw_maps(results: "DemoResults") -> "list[Path]":
-    """Draw estimated maps on inflated and flat cortex, above the true ones if these are known."""
+    """Draw estimated maps on inflated and flat cortex, above the true ones if these are known, and the angle across the areas."""
     estimate, truth = results.estimated_map, results.true_map
     shown = visible(estimate) & (estimate.quality > THRESHOLD[0])
     caption = map_caption(
@@ -50,38 +64,79 @@ def draw_maps(results: "DemoResults") -> "list[Path]":
         source=estimate.source,
     )
     written = []
-    for name in _MAPS:
+    for name in (*_MAPS, FIELD_SIGN):
         limits = eccentricity_limits(results.subject.field_of_view_deg) if name == "eccentricity" else None
         figure = surface_map_figure(
             {(hemi, kind): results.subject.mesh(hemi, kind) for hemi in "LR" for kind in ("inflated", "flat")},
             {hemi: results.subject.sulc(hemi) for hemi in "LR"},
-            _surface_colors(results, estimate, name, THRESHOLD, limits),
+            _surface_colors(results, estimate, name, shown, limits),
             name,
             truth_colors=_surface_colors(results, truth, name, None, limits) if truth else None,
-            areas=_outlined(results),
+            areas=_named_areas(results, _OUTLINED),
+            labels=_named_areas(results, _LABELLED) or None,
             field_of_view_deg=results.subject.field_of_view_deg,
             limits=limits,
-            caption=caption,
+            caption=caption if name != FIELD_SIGN else join_parts(caption, f"positions smoothed by {SMOOTHING_MM:g} mm along the cortex"),
         )
         written.append(_save(results, f"maps_{name}", figure))
     written.append(_save(results, "coverage", coverage_figure(estimate, results.areas, shown=shown, caption=caption)))
-    return written
+    return [*written, *_draw_reversals(results)]
+
+
+def _draw_reversals(results: "DemoResults") -> "list[Path]":
+    """Draw the angle across V1, V2 and V3; nothing where dorsal and ventral parts are not labelled."""
+    estimate, truth = results.estimated_map, results.true_map
+    if not all(np.isfinite(sheet.voxel_positions["dorsal"]).any() for sheet in results.sheets):
+        return []
+    used = keep_best(estimate, scope=results.scope) & ((truth or estimate).eccentricity_deg > MIN_ECCENTRICITY_DEG)
+    grid = np.linspace(0, 3, 61)
+    maps = {"estimated": estimate} if truth is None else {"estimated": estimate, "true": truth}
+    profiles = {
+        stream: {name: angle_profile(results.sheets, fields, used, stream, grid) for name, fields in maps.items()} for stream in STREAMS
+    }
+    notes: dict[tuple[str, str], str] = {}
+    if truth is not None:
+        for (border, stream, hemi), (found, _) in results.cortex_rows["full"].reversals.items():
+            notes[border, stream] = f"{notes.get((border, stream), 'turns back:')} {hemi} {'yes' if found else 'no'}"
+    caption = join_parts(
+        f"{int(used.sum()):,} voxels, best {KEPT_SHARE:.0%} by {estimate.quality_name}",
+        f"{'true ' if truth else ''}eccentricity above {MIN_ECCENTRICITY_DEG:g} deg",
+        "both hemispheres",
+        "simulated subject" if results.subject.simulated else "",
+    )
+    return [_save(results, "reversals", reversal_figure(profiles, notes=notes, caption=caption))]
 
 
 def draw_agreement(results: "DemoResults") -> "list[Path]":
-    """Draw estimated against true receptive fields; nothing if the truth was deleted."""
-    if results.true_map is None or results.prf is None:
-        return []
-    scores = results.prf
-    notes = (
-        f"polar angle: median error {scores.median_angle_error_deg:.1f} deg",
-        f"eccentricity: log r {scores.log_ecc_r:.2f}",
-        f"size: Spearman {scores.size_spearman:.2f}",
-    )
-    kept = keep_best(results.estimated_map, scope=results.scope)
-    caption = f"best {scores.kept:.0%} by {results.estimated_map.quality_name}   ·   N {scores.n_voxels:,}   ·   simulated subject"
-    figure = agreement_figure(results.estimated_map, results.true_map, kept=kept, areas=results.areas, notes=notes, caption=caption)
-    return [_save(results, "prf_agreement", figure)]
+    """Draw estimated against true receptive fields if the truth is there, and those of the decoder against the encoder's if mapped."""
+    simulated = "simulated subject" if results.subject.simulated else ""
+    written = []
+    if results.true_map is not None and results.prf is not None:
+        scores = results.prf
+        notes = (
+            f"polar angle: median error {scores.median_angle_error_deg:.1f} deg",
+            f"eccentricity: log r {scores.log_ecc_r:.2f}",
+            f"size: Spearman {scores.size_spearman:.2f}",
+        )
+        kept = keep_best(results.estimated_map, scope=results.scope)
+        caption = join_parts(f"best {scores.kept:.0%} by {results.estimated_map.quality_name}", f"N {scores.n_voxels:,}", simulated)
+        figure = agreement_figure(results.estimated_map, results.true_map, kept=kept, areas=results.areas, notes=notes, caption=caption)
+        written.append(_save(results, "prf_agreement", figure))
+    if results.decoder_map is not None and (agreement := results.decoder_agreement) is not None:
+        figure = agreement_figure(
+            results.decoder_map,
+            results.estimated_map,
+            kept=results.scope,
+            areas=results.areas,
+            names=("decoder", "encoder"),
+            notes=agreement_notes(agreement.median_distance_deg, agreement.fisher_lee, agreement.log_ecc_r, agreement.size_spearman),
+            title="Fields of the decoder against those of the encoder",
+            caption=join_parts(
+                f"N {agreement.n_voxels:,}, {agreement.compared:.0%} of the voxels in scope", results.decoder_map.source, simulated
+            ),
+        )
+        written.append(_save(results, "decoder_fields", figure))
+    return written
 
 
 def draw_pictures(results: "DemoResults") -> "list[Path]":
@@ -161,20 +216,25 @@ def _quadrants_of_one(results: "DemoResults", caption: str) -> "Figure":
 
 
 def _surface_colors(
-    results: "DemoResults", prf_map: "RetinotopicMap", name: str, threshold: tuple[float, float] | None, limits: tuple[float, float] | None
+    results: "DemoResults",
+    prf_map: "RetinotopicMap",
+    name: str,
+    shown: "NDArray[np.bool_] | None",
+    limits: tuple[float, float] | None,
 ) -> "dict[str, NDArray[np.float32]]":
-    colors = retinotopic_colors(prf_map, name, threshold=threshold, limits=limits)
+    """Colours of the vertices of each hemisphere; `shown` None: all voxels, opaque."""
+    if name == FIELD_SIGN:
+        used = np.isfinite(prf_map.eccentricity_deg) if shown is None else shown
+        return {sheet.hemi: field_sign_colors(field_sign_map(sheet, prf_map, used)) for sheet in results.sheets}
+    colors = retinotopic_colors(prf_map, name, threshold=None if shown is None else THRESHOLD, limits=limits)
     return {hemi: colors_on_surface(colors, results.subject.vertex_voxels(hemi, results.voxel_index)) for hemi in "LR"}
 
 
-def _outlined(results: "DemoResults") -> "dict[str, dict[str, NDArray[np.bool_]]]":
-    """Areas on the surface, those voxels included that lie outside the stimulus."""
-    subject = results.subject
-    found: dict[str, dict[str, NDArray[np.bool_]]] = {}
-    for hemi in "LR":
-        voxel = subject.vertex_voxels(hemi)
-        found[hemi] = {name: (voxel >= 0) & subject.areas[name][voxel] for name in _OUTLINED if name in subject.areas}
-    return found
+def _named_areas(results: "DemoResults", names: tuple[str, ...]) -> "dict[str, dict[str, NDArray[np.bool_]]]":
+    """Areas on the surface, those voxels included that lie outside the stimulus; empty if any is unknown."""
+    if not all(name in sheet.areas for sheet in results.sheets for name in names):
+        return {}
+    return {sheet.hemi: {name: sheet.areas[name] for name in names} for sheet in results.sheets}
 
 
 def _save(results: "DemoResults", name: str, figure: "Figure") -> "Path":

@@ -116,19 +116,21 @@ def draw_mesh(axes: "Axes", view: Projection, colors: "ArrayLike") -> TriMesh:
 
 @dataclass(frozen=True)
 class Outlines:
-    """Borders of areas on the page, and where their names may stand.
+    """Borders of areas on the page, and where names may stand.
 
     Parameters
     ----------
     lines : list of float arrays, [2 2], mm
-    seats : dict of name to float array, [k 2], places well inside the area, mm
+    seats : dict of name to float array, [k 2], places inside what the name is for, mm, the deepest first
     """
 
     lines: "list[NDArray[np.float64]]"
     seats: "dict[str, NDArray[np.float64]]"
 
 
-def find_outlines(view: Projection, areas: "Mapping[str, NDArray[np.bool_]]") -> Outlines:
+def find_outlines(
+    view: Projection, areas: "Mapping[str, NDArray[np.bool_]]", labels: "Mapping[str, NDArray[np.bool_]] | None" = None
+) -> Outlines:
     """Find the borders of areas on a projected mesh.
 
     An area ends where a neighbour, or no area, outweighs it after a little averaging: borders lose the teeth of the triangles, and
@@ -138,41 +140,59 @@ def find_outlines(view: Projection, areas: "Mapping[str, NDArray[np.bool_]]") ->
     ----------
     view : Projection
     areas : mapping of name to bool array, [p]
+    labels : mapping of name to bool array, [p], parts of the cortex that are named instead of the areas, e.g. V2d and V2v; no borders
     """
-    masks = np.array([np.asarray(mask, dtype=np.float64) for mask in areas.values()]).reshape(len(areas), len(view.places))
-    soft = _soften(np.vstack([masks, 1 - masks.max(axis=0, initial=0)]).T, view.faces)  # [p areas+1]
-    visible = view.visible()
     result = Outlines([], {})
-    for column, name in enumerate(areas):
-        lead = soft[:, column] - np.delete(soft, column, axis=1).max(axis=1)
+    for lead in _leads(view, areas).values():
         result.lines.extend(_crossing(view, lead))
+    triangles = view.places[view.faces].mean(axis=1)
+    visible = view.visible()
+    for name, lead in _leads(view, areas if labels is None else labels).items():
         inside = np.flatnonzero(visible & (lead > 0))
         if len(inside) >= 3:
-            deep = lead[inside] >= np.quantile(lead[inside], 0.6)
-            result.seats[name] = view.places[inside[deep]]
+            middles = (lead[view.faces] > 0).all(axis=1)
+            depth = np.concatenate([lead[inside], lead[view.faces[middles]].mean(axis=1)])
+            places = np.concatenate([view.places[inside], triangles[middles]])
+            deepest = np.argsort(-depth, kind="stable")[: max(3, int(0.6 * len(depth)))]
+            result.seats[name] = places[deepest]
     return result
 
 
 def draw_outlines(axes: "Axes", outlines: Outlines, mm_per_inch: float) -> None:
-    """Draw borders as a dark line in a white one, and the names where they do not collide.
+    """Draw borders as a thin dark line in a white one, and the names where they cross neither borders nor each other.
 
     Parameters
     ----------
-    axes : Axes
+    axes : Axes, with its limits
     outlines : Outlines
     mm_per_inch : float, of the drawing
     """
-    for width, color in ((2.2, "white"), (0.9, INK)):
+    for width, color in ((1.5, "white"), (0.6, INK)):
         axes.add_collection(LineCollection(outlines.lines, colors=color, linewidths=width, capstyle="round"))
-    taken: list[NDArray[np.float64]] = []
+    borders = np.concatenate([np.empty((0, 2)), *(line.mean(axis=0, keepdims=True) for line in outlines.lines)])
+    low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
+    letter = mm_per_inch * np.array([0.075, 0.12])  # width and height of one, in 6.5 pt
+    corners = [np.array([x, high[1]]) for x in (low[0], high[0])]  # where the hemisphere's letter stands
+    taken: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = [(corner, 3 * letter) for corner in corners]
     for name, seats in outlines.seats.items():
-        room = mm_per_inch * np.array([0.065 * len(name) + 0.06, 0.13])  # a label in 6.5 pt
-        far = np.square((seats - np.median(seats, axis=0)) / room).sum(axis=1)
-        clash = np.sum([(np.abs(seats - other) < room).all(axis=1) for other in taken], axis=0)
-        x, y = seats[(far + 1e6 * clash).argmin()]
-        taken.append(np.array([x, y]))
-        halo = [withStroke(linewidth=2.0, foreground="white")]
+        half = letter * np.array([len(name), 1.0]) / 2
+        seats = seats[((seats - half > low) & (seats + half < high)).all(axis=1)]
+        if not len(seats):
+            continue
+        crossed = (np.abs(seats[:, None] - borders) < half + 0.2 * letter).all(axis=2).sum(axis=1)
+        clash = np.sum([(np.abs(seats - place) < half + other).all(axis=1) for place, other in taken], axis=0)
+        middle = np.square((seats - np.median(seats, axis=0)) / np.ptp(seats, axis=0).max(initial=1e-9)).sum(axis=1)
+        x, y = seats[(middle + 0.5 * crossed + 1e6 * clash).argmin()]
+        taken.append((np.array([x, y]), half))
+        halo = [withStroke(linewidth=1.6, foreground="white")]
         axes.text(x, y, name, ha="center", va="center", fontsize=6.5, fontweight="bold", color=INK, path_effects=halo, clip_on=True)
+
+
+def _leads(view: Projection, areas: "Mapping[str, NDArray[np.bool_]]") -> "dict[str, NDArray[np.float64]]":
+    """How far each area outweighs all others, and no area, at each vertex; [p], above 0 inside."""
+    masks = np.array([np.asarray(mask, dtype=np.float64) for mask in areas.values()]).reshape(len(areas), len(view.places))
+    soft = _soften(np.vstack([masks, 1 - masks.max(axis=0, initial=0)]).T, view.faces)  # [p areas+1]
+    return {name: soft[:, column] - np.delete(soft, column, axis=1).max(axis=1) for column, name in enumerate(areas)}
 
 
 def windows_around(

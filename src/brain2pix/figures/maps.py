@@ -1,13 +1,28 @@
 """Figures of retinotopic maps: on the cortex, in the visual field, and against the truth."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from matplotlib.collections import EllipseCollection
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, Rectangle
 
 from brain2pix.errors import ConfigError, ShapeError
-from brain2pix.figures._style import GREY, INK, LIGHT, add_caption, area_color, bare, join_parts, new_figure, place, styled
+from brain2pix.figures._style import (
+    BLUE,
+    GREY,
+    INK,
+    LIGHT,
+    ORANGE,
+    VERMILION,
+    add_caption,
+    area_color,
+    bare,
+    join_parts,
+    new_figure,
+    place,
+    styled,
+)
 from brain2pix.figures._surfaces import draw_mesh, draw_outlines, find_outlines, project, windows_around
 from brain2pix.figures.colormaps import TITLES, curvature_colors, eccentricity_limits, over, scale_ticks, wheel_image
 
@@ -22,7 +37,10 @@ if TYPE_CHECKING:
     from brain2pix.figures._surfaces import MeshLike, Projection
 
 _VIEWS = {"inflated": "inflated, from behind and the midline", "flat": "flattened", "pial": "pial, from behind and the midline"}
-_PANEL = 2.05  # inches
+_PANEL = 2.6  # inches
+_MARGIN_MM = 6.0  # around what is coloured
+FIELD_SIGN = "field_sign"  # a map of the surface, not of voxels: it has no place among `colormaps.MAP_NAMES`
+_SIGNS = {-1: (BLUE, "mirrored: V1, V3"), 1: (ORANGE, "not mirrored: V2")}
 
 
 def map_caption(
@@ -73,6 +91,16 @@ def colors_on_surface(voxel_colors: "ArrayLike", voxel_of_vertex: "ArrayLike") -
     return surface
 
 
+def field_sign_colors(sign: "ArrayLike") -> "NDArray[np.float32]":
+    """Colour the field sign of vertices, [p] -> RGBA [p 4]: blue mirrored, orange not, paler where triangles disagree."""
+    values = np.asarray(sign, dtype=np.float64)
+    rgba = np.zeros((len(values), 4), dtype=np.float32)
+    for direction, (color, _) in _SIGNS.items():
+        rgba[np.sign(values) == direction, :3] = to_rgb(color)
+    rgba[:, 3] = np.clip(1.5 * np.abs(np.nan_to_num(values)), 0, 1)
+    return rgba
+
+
 @styled
 def surface_map_figure(
     meshes: "Mapping[tuple[str, str], MeshLike]",
@@ -82,6 +110,7 @@ def surface_map_figure(
     *,
     truth_colors: "Mapping[str, ArrayLike] | None" = None,
     areas: "Mapping[str, Mapping[str, NDArray[np.bool_]]] | None" = None,
+    labels: "Mapping[str, Mapping[str, NDArray[np.bool_]]] | None" = None,
     field_of_view_deg: float = 12.0,
     limits: tuple[float, float] | None = None,
     title: str = "",
@@ -94,9 +123,10 @@ def surface_map_figure(
     meshes : mapping of (hemi, kind) to mesh, e.g. ("L", "inflated"); kinds "inflated" and "flat" are drawn where given
     sulc : mapping of hemi to float array, [p], positive in a sulcus
     colors : mapping of hemi to float array, [p 4], RGBA of the vertices, see `colors_on_surface`
-    map_name : str, for title and legend, see `colormaps.MAP_NAMES`
+    map_name : str, for title and legend, see `colormaps.MAP_NAMES`; or "field_sign"
     truth_colors : like `colors`, or None; drawn as a second row beneath
     areas : mapping of hemi to mapping of name to bool array, [p], or None; outlined
+    labels : the same, or None; parts that are named instead of the areas, e.g. V2d and V2v
     field_of_view_deg : float, full width of the stimulus
     limits : (float, float) or None, of the colour scale
     title, caption : str, see `map_caption`
@@ -114,7 +144,8 @@ def surface_map_figure(
     rows = {"estimated": colors} if truth_colors is None else {"estimated": colors, "true": truth_colors}
     focus = {hemi: np.any([np.asarray(row[hemi])[:, 3] > 0.05 for row in rows.values()], axis=0) for hemi in ("L", "R")}
     views = {(kind, hemi): project(meshes[hemi, kind], hemi, kind) for kind in kinds for hemi in ("L", "R")}
-    outlines = {(kind, hemi): find_outlines(view, (areas or {}).get(hemi, {})) for (kind, hemi), view in views.items()}
+    outlined, named = areas or {}, labels or {}
+    outlines = {(kind, hemi): find_outlines(view, outlined.get(hemi, {}), named.get(hemi)) for (kind, hemi), view in views.items()}
     figure, panels, legend = _surface_layout(views, kinds, focus, len(rows))
     for (kind, hemi, line), axes in panels.items():
         top = np.asarray(list(rows.values())[line][hemi])
@@ -123,7 +154,7 @@ def surface_map_figure(
         if kind == kinds[0] and hemi == "L" and len(rows) > 1:
             axes.text(-0.06, 0.5, list(rows)[line], transform=axes.transAxes, rotation=90, va="center", ha="right", fontsize=9)
     draw_legend(legend, map_name, field_of_view_deg, limits)
-    add_caption(figure, caption, title or TITLES[map_name].capitalize())
+    add_caption(figure, caption, title or (TITLES | {FIELD_SIGN: "visual field sign"})[map_name].capitalize())
     return figure
 
 
@@ -137,8 +168,11 @@ def legend_figure(map_name: str, field_of_view_deg: float = 12.0, limits: tuple[
 
 def draw_legend(axes: "Axes", map_name: str, field_of_view_deg: float, limits: tuple[float, float] | None = None) -> None:
     """Draw the wheel of a map with its directions and degrees, or the bar of a map that is not about place."""
-    picture = wheel_image(map_name, 400, field_of_view_deg, limits=limits)
     bare(axes)
+    if map_name == FIELD_SIGN:
+        _sign_legend(axes)
+        return
+    picture = wheel_image(map_name, 400, field_of_view_deg, limits=limits)
     if map_name in ("size", "quality"):
         axes.imshow(picture[:, 133:267], extent=(0, 0.14, 0, 1), interpolation="bilinear")
         for where, label in scale_ticks(map_name, limits):
@@ -213,6 +247,67 @@ def coverage_figure(
     return figure
 
 
+class ProfileLike(Protocol):
+    """Polar angle across areas, such as `brain2pix.evaluation.Profile`; [k] each."""
+
+    @property
+    def position(self) -> "NDArray[np.float64]":
+        """0 = middle of V1, 1 = V1/V2, 2 = V2/V3, 3 = outer border of V3."""
+        ...
+
+    @property
+    def median_deg(self) -> "NDArray[np.float64]":
+        """Median angle from the horizontal meridian, 90 = up."""
+        ...
+
+    @property
+    def low_deg(self) -> "NDArray[np.float64]":
+        """Lower quartile."""
+        ...
+
+    @property
+    def high_deg(self) -> "NDArray[np.float64]":
+        """Upper quartile."""
+        ...
+
+
+@styled
+def reversal_figure(
+    profiles: "Mapping[str, Mapping[str, ProfileLike]]",
+    *,
+    notes: "Mapping[tuple[str, str], str] | None" = None,
+    title: str = "Polar angle turns back at the borders of areas",
+    caption: str = "",
+) -> "Figure":
+    """Polar angle on the way from the middle of V1 over V2 to the outer border of V3, one panel per stream.
+
+    Parameters
+    ----------
+    profiles : mapping of stream ("dorsal", "ventral") to mapping of name ("estimated", "true") to profile: median and quartiles
+    notes : mapping of (border, stream) to str, e.g. ("V1/V2", "dorsal") to "found: L R", written at the border
+    title, caption : str
+    """
+    width, height = 3.2, 2.2
+    figure = new_figure(0.85 + len(profiles) * (width + 0.3), height + 1.3)
+    for column, (stream, rows) in enumerate(profiles.items()):
+        axes = place(figure, 0.85 + column * (width + 0.3), 0.62, width, height)
+        _borders(axes, stream, notes or {})
+        for name, profile in rows.items():
+            color, line = (INK, "--") if name == "true" else (VERMILION, "-")
+            axes.fill_between(profile.position, profile.low_deg, profile.high_deg, color=color, alpha=0.16, linewidth=0)
+            axes.plot(profile.position, profile.median_deg, line, color=color, linewidth=1.3, label=name)
+        low, high = (-115, 30) if stream == "dorsal" else (-30, 115)
+        axes.set(xlim=(0, 3), ylim=(low, high), xticks=[0, 1, 2, 3], yticks=[tick for tick in (-90, -45, 0, 45, 90) if low < tick < high])
+        first, *_, last = axes.set_xticklabels(["middle of V1", "V1 | V2", "V2 | V3", "end of V3"])
+        first.set_horizontalalignment("left")
+        last.set_horizontalalignment("right")
+        axes.set_ylabel("polar angle from horizontal [deg]" if column == 0 else "")
+        axes.set_title(f"{stream}, {'lower' if stream == 'dorsal' else 'upper'} visual field", color=INK, pad=6)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="upper right", ncols=2, handlelength=1.8, borderaxespad=0.4)
+    add_caption(figure, join_parts(caption, "lines: running medians, bands: quartiles"), title)
+    return figure
+
+
 @styled
 def agreement_figure(
     estimate: "RetinotopicMap",
@@ -272,7 +367,7 @@ def _surface_layout(
     views: "Mapping[tuple[str, str], Projection]", kinds: list[str], focus: "Mapping[str, NDArray[np.bool_]]", n_rows: int
 ) -> "tuple[Figure, dict[tuple[str, str, int], Axes], Axes]":
     """Place the panels, (kind, hemi, row) to Axes, and the legend at the right; all in inches."""
-    windows = {kind: windows_around({hemi: views[kind, hemi] for hemi in ("L", "R")}, focus) for kind in kinds}
+    windows = {kind: windows_around({hemi: views[kind, hemi] for hemi in ("L", "R")}, focus, _MARGIN_MM) for kind in kinds}
     widths = {kind: _PANEL * float(np.ptp(box["L"][:2]) / np.ptp(box["L"][2:])) for kind, box in windows.items()}
     left, bottom, gap, step = 0.35 if n_rows > 1 else 0.12, 0.32, 0.3, _PANEL + 0.06
     figure = new_figure(left + sum(2 * width + gap for width in widths.values()) + 1.75, bottom + n_rows * step + 0.62)
@@ -295,6 +390,27 @@ def _frame(axes: "Axes", window: "NDArray[np.float64]", hemi: str) -> None:
     axes.set(xlim=window[:2], ylim=window[2:], aspect="equal")
     axes.text(0.03 if hemi == "L" else 0.97, 0.97, hemi, transform=axes.transAxes, ha="left" if hemi == "L" else "right", va="top",
               fontsize=11, fontweight="bold")  # fmt: skip
+
+
+def _borders(axes: "Axes", stream: str, notes: "Mapping[tuple[str, str], str]") -> None:
+    """Grey lines at borders and meridians, the areas' names, and what is noted at the borders."""
+    for meridian in (-90, 0, 90):
+        axes.axhline(meridian, color=LIGHT, linewidth=0.7, zorder=0)
+    top = stream == "ventral"  # the outer side of the panel, where the medians never are
+    for border, where in (("V1/V2", 1), ("V2/V3", 2)):
+        axes.axvline(where, color=GREY, linewidth=0.8, zorder=0)
+        words = notes.get((border, stream), "")
+        axes.text(where + 0.03, -26 if top else 26, words, fontsize=6.5, color=GREY, va="bottom" if top else "top")
+    for number, area in enumerate(("V1", "V2", "V3")):
+        axes.text(number + 0.5, 111 if top else -111, area, ha="center", va="top" if top else "bottom", fontweight="bold",
+                  color=area_color(area))  # fmt: skip
+
+
+def _sign_legend(axes: "Axes") -> None:
+    for line, (color, words) in enumerate(_SIGNS.values()):
+        axes.add_patch(Rectangle((0, 0.62 - 0.3 * line), 0.14, 0.2, facecolor=color, edgecolor="none"))
+        axes.text(0.2, 0.72 - 0.3 * line, words, va="center", fontsize=7)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
 def _rings(axes: "Axes", radius: float, limits: tuple[float, float]) -> None:

@@ -7,17 +7,22 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from brain2pix.anatomy import vertex_field_sign
 from brain2pix.anatomy.schira import SimulatedAtlas
 from brain2pix.anatomy.surfaces import load_fsaverage5, load_sulc
 from brain2pix.arrays import RetinotopicMap
 from brain2pix.errors import ConfigError, ShapeError
+from brain2pix.evaluation import Profile
+from brain2pix.figures._surfaces import project
 from brain2pix.figures.colormaps import MAP_NAMES, retinotopic_colors
 from brain2pix.figures.maps import (
     agreement_figure,
     colors_on_surface,
     coverage_figure,
+    field_sign_colors,
     legend_figure,
     map_caption,
+    reversal_figure,
     surface_map_figure,
 )
 
@@ -124,6 +129,68 @@ def test_every_map_has_its_legend_and_no_words_collide(name: str, colliding: Cal
     figure = legend_figure(name, 12.0)
     assert not colliding(figure)
     assert np.ptp(drawn(figure).reshape(-1, 3), axis=0).min() > 0.5
+
+
+def test_dorsal_and_ventral_parts_are_named_within_their_areas(cortex: dict[str, Any], colliding: Callable[[Figure], list[str]]) -> None:
+    parts = {
+        hemi: {f"{area}{letter}": mask & ((cortex["maps"][hemi].y0_deg > 0) == (letter == "v")) for area, mask in areas.items()
+               for letter in "dv"}
+        for hemi, areas in cortex["areas"].items()
+    }  # fmt: skip
+    figure = surface_map_figure(
+        cortex["meshes"], cortex["sulc"], colors(cortex, "angle"), "angle", areas=cortex["areas"], labels=parts, truth_colors=None
+    )
+    for kind in ("inflated", "flat"):
+        for hemi in "LR":
+            axes = next(axes for axes in figure.axes if axes.get_gid() == f"{kind}-{hemi}-0")
+            names = {text.get_text(): np.array(text.get_position()) for text in axes.texts}
+            assert {"V1d", "V1v", "V2d", "V2v", "V3d", "V3v"} <= set(names)
+            mesh = cortex["meshes"][hemi, kind]
+            view = project(mesh, hemi, kind)
+            for name in ("V1d", "V2v", "V3d"):
+                middle = view.places[parts[hemi][name] & view.visible()]
+                assert np.linalg.norm(middle - names[name], axis=1).min() < 4.0  # mm: the name stands on its own part
+    assert not colliding(figure)
+
+
+def test_field_sign_is_blue_where_mirrored(
+    cortex: dict[str, Any], drawn: Draw, colliding: Callable[[Figure], list[str]], written: Callable[[Figure], list[str]]
+) -> None:
+    signs = {}
+    for hemi in "LR":
+        mesh, prf_map = cortex["meshes"][hemi, "inflated"], cortex["maps"][hemi]
+        signs[hemi] = field_sign_colors(vertex_field_sign(mesh.vertices, mesh.faces, prf_map.x0_deg, prf_map.y0_deg))
+    figure = surface_map_figure(cortex["meshes"], cortex["sulc"], signs, "field_sign", caption="simulated subject")
+    image = drawn(figure)
+    for hemi in "LR":
+        view = panel(figure, image, f"flat-{hemi}-0")
+        blue, orange = bluish(view).mean(), reddish(view).mean()
+        assert blue > 1.5 * orange > 0.03  # V1 and V3 against V2
+    assert {"mirrored: V1, V3", "not mirrored: V2", "Visual field sign"} <= set(written(figure))
+    assert not colliding(figure)
+    assert field_sign_colors([np.nan, -1, 1, 0.1])[:, 3].tolist() == pytest.approx([0, 1, 1, 0.15])
+
+
+def test_reversals_are_drawn_with_their_quartiles(colliding: Callable[[Figure], list[str]], written: Callable[[Figure], list[str]]) -> None:
+    grid = np.linspace(0, 3, 31)
+    down = -90 * (1 - np.abs(np.abs(grid - 1.5) - 0.5))
+    profiles = {
+        stream: {
+            name: Profile(grid, sign * down + shift, sign * down + shift - 10, sign * down + shift + 10, np.full(31, 20))
+            for name, shift in (("estimated", 4.0), ("true", 0.0))
+        }
+        for stream, sign in (("dorsal", 1), ("ventral", -1))
+    }
+    notes = {(border, stream): "turns back: L yes R no" for border in ("V1/V2", "V2/V3") for stream in ("dorsal", "ventral")}
+    figure = reversal_figure(profiles, notes=notes, caption="simulated subject")
+    assert not colliding(figure)
+    assert {"V1", "V2", "V3", "estimated", "true", "V1 | V2", "dorsal, lower visual field"} <= set(written(figure))
+    assert sum(text == "turns back: L yes R no" for text in written(figure)) == 4
+    for axes, sign in zip(figure.axes, (1, -1), strict=True):
+        curve = next(line for line in axes.lines if line.get_label() == "estimated")
+        np.testing.assert_allclose(curve.get_ydata(), sign * down + 4)
+        low, high = axes.get_ylim()
+        assert low < curve.get_ydata().min() and curve.get_ydata().max() < high
 
 
 def test_surface_figure_is_fast_and_small_as_vector(cortex: dict[str, Any], tmp_path: Path) -> None:
