@@ -200,7 +200,7 @@ class DemoResults:
     @cached_property
     def sheets(self) -> list[Sheet]:
         """Cortex of both hemispheres with its areas, for scores and figures that follow the surface."""
-        return [_sheet(self.subject, self.voxel_index, hemi) for hemi in "LR"]
+        return cortex_sheets(self.subject, self.voxel_index)
 
     @cached_property
     def cortex_rows(self) -> dict[str, CortexScores]:
@@ -292,6 +292,17 @@ def write_all_scores(results: DemoResults) -> "Path":
     path = folder / "scores.json"
     write_scores(path, results.scores())
     return path
+
+
+def cortex_sheets(subject: "Subject", voxel_index: "NDArray[np.int64]") -> list[Sheet]:
+    """Cortex of both hemispheres: the voxel each vertex shows, and the areas.
+
+    Parameters
+    ----------
+    subject : Subject
+    voxel_index : int array, [v], voxels of the map
+    """
+    return [_sheet(subject, voxel_index, hemi) for hemi in "LR"]
 
 
 def _sheet(subject: "Subject", voxel_index: "NDArray[np.int64]", hemi: str) -> Sheet:

@@ -55,14 +55,17 @@ def draw_maps(results: "DemoResults") -> "list[Path]":
     """Draw estimated maps on inflated and flat cortex, above the true ones if these are known, and the angle across the areas."""
     estimate, truth = results.estimated_map, results.true_map
     shown = visible(estimate) & (estimate.quality > THRESHOLD[0])
-    caption = map_caption(
-        int(shown.sum()),
-        len(shown),
-        threshold=THRESHOLD,
-        quality_name=estimate.quality_name,
-        simulated=results.subject.simulated,
-        source=estimate.source,
-    )
+    captions = {
+        ramp: map_caption(
+            int(shown.sum()),
+            len(shown),
+            threshold=THRESHOLD if ramp else (THRESHOLD[0], THRESHOLD[0]),
+            quality_name=estimate.quality_name,
+            simulated=results.subject.simulated,
+            source=estimate.source,
+        )
+        for ramp in (True, False)
+    }
     written = []
     for name in (*_MAPS, FIELD_SIGN):
         limits = eccentricity_limits(results.subject.field_of_view_deg) if name == "eccentricity" else None
@@ -76,10 +79,12 @@ def draw_maps(results: "DemoResults") -> "list[Path]":
             labels=_named_areas(results, _LABELLED) or None,
             field_of_view_deg=results.subject.field_of_view_deg,
             limits=limits,
-            caption=caption if name != FIELD_SIGN else join_parts(caption, f"positions smoothed by {SMOOTHING_MM:g} mm along the cortex"),
+            caption=captions[True]
+            if name != FIELD_SIGN
+            else join_parts(captions[False], f"positions smoothed by {SMOOTHING_MM:g} mm along the cortex"),
         )
         written.append(_save(results, f"maps_{name}", figure))
-    written.append(_save(results, "coverage", coverage_figure(estimate, results.areas, shown=shown, caption=caption)))
+    written.append(_save(results, "coverage", coverage_figure(estimate, results.areas, shown=shown, caption=captions[False])))
     return [*written, *_draw_reversals(results)]
 
 
