@@ -54,12 +54,13 @@ _SHORT = {
 def draw_maps(results: "DemoResults") -> "list[Path]":
     """Draw estimated maps on inflated and flat cortex, above the true ones if these are known, and the angle across the areas."""
     estimate, truth = results.estimated_map, results.true_map
-    shown = visible(estimate) & (estimate.quality > THRESHOLD[0])
+    threshold = quality_threshold(estimate)
+    shown = visible(estimate) & (estimate.quality > threshold[0])
     captions = {
         ramp: map_caption(
             int(shown.sum()),
             len(shown),
-            threshold=THRESHOLD if ramp else (THRESHOLD[0], THRESHOLD[0]),
+            threshold=threshold if ramp else (threshold[0], threshold[0]),
             quality_name=estimate.quality_name,
             simulated=results.subject.simulated,
             source=estimate.source,
@@ -72,7 +73,7 @@ def draw_maps(results: "DemoResults") -> "list[Path]":
         figure = surface_map_figure(
             {(hemi, kind): results.subject.mesh(hemi, kind) for hemi in "LR" for kind in ("inflated", "flat")},
             {hemi: results.subject.sulc(hemi) for hemi in "LR"},
-            _surface_colors(results, estimate, name, shown, limits),
+            _surface_colors(results, estimate, name, threshold, limits),
             name,
             truth_colors=_surface_colors(results, truth, name, None, limits) if truth else None,
             areas=_named_areas(results, _OUTLINED),
@@ -224,15 +225,24 @@ def _surface_colors(
     results: "DemoResults",
     prf_map: "RetinotopicMap",
     name: str,
-    shown: "NDArray[np.bool_] | None",
+    threshold: tuple[float, float] | None,
     limits: tuple[float, float] | None,
 ) -> "dict[str, NDArray[np.float32]]":
-    """Colours of the vertices of each hemisphere; `shown` None: all voxels, opaque."""
+    """Colours of the vertices of each hemisphere; without a threshold all voxels, opaque."""
     if name == FIELD_SIGN:
-        used = np.isfinite(prf_map.eccentricity_deg) if shown is None else shown
+        used = visible(prf_map) & (True if threshold is None else prf_map.quality > threshold[0])
         return {sheet.hemi: field_sign_colors(field_sign_map(sheet, prf_map, used)) for sheet in results.sheets}
-    colors = retinotopic_colors(prf_map, name, threshold=None if shown is None else THRESHOLD, limits=limits)
+    colors = retinotopic_colors(prf_map, name, threshold=threshold, limits=limits)
     return {hemi: colors_on_surface(colors, results.subject.vertex_voxels(hemi, results.voxel_index)) for hemi in "LR"}
+
+
+def quality_threshold(prf_map: "RetinotopicMap") -> tuple[float, float]:
+    """Qualities where colours begin and where they are opaque: fixed for correlations and shares, by rank for other units."""
+    known = prf_map.quality[np.isfinite(prf_map.quality)]
+    if not known.size or (np.median(known) > 0 and np.abs(known).max() <= 1):
+        return THRESHOLD
+    low, high = np.quantile(known, [1 - KEPT_SHARE, 0.5])
+    return float(f"{low:.3g}"), float(f"{max(low, high):.3g}")  # as the caption writes them
 
 
 def _named_areas(results: "DemoResults", names: tuple[str, ...]) -> "dict[str, dict[str, NDArray[np.bool_]]]":

@@ -5,6 +5,7 @@ import pytest
 
 from brain2pix.arrays import RetinotopicMap
 from brain2pix.compute.scoring import cortex_sheets
+from brain2pix.compute.showing import quality_threshold
 from brain2pix.data.subject import open_subject
 from brain2pix.evaluation import score_cortex
 from brain2pix.simulation.truth import load_truth
@@ -50,3 +51,15 @@ def test_the_true_map_has_its_reversals_signs_and_fovea(cortex):
     order = np.random.default_rng(1).permutation(len(index))
     shuffled = RetinotopicMap(true_map.x0_deg[order], true_map.y0_deg[order], true_map.sigma_deg, quality, 12.0)
     assert score_cortex(sheets, shuffled, true_map, scope=truth.in_scope[index]).reversals_found < 0.3
+
+
+@pytest.mark.parametrize(
+    ("quality", "shown"),
+    [(np.linspace(-0.2, 0.9, 200), 0.72), (-np.geomspace(0.2, 6, 200), 0.85), (np.geomspace(1, 50, 200), 0.85), (np.full(200, np.nan), 0)],
+    ids=["correlation", "negative spread in degrees", "peak over background", "nothing known"],
+)
+def test_a_map_is_shown_whatever_the_unit_of_its_quality(quality, shown):
+    parts = np.array([np.ones(200), np.ones(200), np.ones(200), quality], dtype=np.float32)
+    low, high = quality_threshold(RetinotopicMap(*parts, field_of_view_deg=12.0))
+    assert low <= high
+    assert (parts[3] > low).mean() == pytest.approx(shown, abs=0.02)
