@@ -125,9 +125,10 @@ class GazivSettings(Settings):
     """Gaziv et al. 2022: encoder first, then a decoder on three losses. Presets: tiny, demo, preview, released, paper."""
 
     backbone: BackboneSettings = Field(BackboneSettings(), description="frozen network under the encoder")
-    start: Literal["closed_form", "glorot"] = Field(
+    start: Literal["closed_form", "empirical_bayes", "glorot"] = Field(
         "closed_form",
-        description="closed form: maps from correlations, linear layer from ridge regression (ours); glorot: random, as published",
+        description="closed form: maps from the evidence of each voxel, linear layer from ridge regression (ours); empirical_bayes: the "
+        "same with a prior that all voxels share; glorot: random, as published",
     )
     weight_pairs: float = Field(1.0, ge=0, description="weight of D(response) against its image")
     weight_images: float = Field(1.0, ge=0, description="weight of D(E(image)) against the image, without responses; 0 turns it off")

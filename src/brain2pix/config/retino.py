@@ -38,7 +38,7 @@ class LocalMapSettings(Settings):
     """Linear map from voxels to small pictures, in which a voxel pays for distance from its receptive field."""
 
     size: int = Field(32, ge=4, le=256, description="edge of the small pictures [px]")
-    blocks: int = Field(16, ge=1, le=64, description="the pictures are solved in this many blocks along an edge, each with penalties of its own")
+    blocks: int = Field(16, ge=1, le=64, description="blocks along an edge of the pictures, each solved with penalties of its own")
     error_shares: tuple[float, ...] = Field(
         (0.1, 0.5),
         min_length=1,
@@ -48,7 +48,7 @@ class LocalMapSettings(Settings):
         (0.1, 0.3), min_length=1, description="the same where the map is made from pairs [share of the variance of a response]"
     )
     pair_folds: int = Field(2, ge=2, le=10, description="parts of the pairs whose pictures come from a map made without them")
-    distance: float = Field(1.0, ge=0, description="weight of the penalty on distance; 0: an ordinary linear map")
+    distance: float = Field(2.0, ge=0, description="weight of the penalty on distance; 0: an ordinary linear map")
     reach_deg: float = Field(0.8, gt=0, description="how far a voxel is free to act beyond its field's sigma [degrees]")
     cap: float = Field(4.0, gt=0, description="the penalty rises with the squared distance up to this many reaches")
     contrast: bool = Field(True, description="add pictures of the contrast along x and y, on the grid of blocks")
@@ -59,18 +59,18 @@ class RetinoDecoderSettings(Settings):
     """The linear map and the network that refines its pictures."""
 
     linear: LocalMapSettings = LocalMapSettings()
-    channels: tuple[int, ...] = Field((48, 64, 96), min_length=1, description="channels of the network at each resolution, finest first")
-    top_channels: int = Field(24, ge=1, description="channels at the resolution of the image")
-    n_steps: int = Field(300, ge=0, description="gradient steps; 0 trains the encoder only")
+    channels: tuple[int, ...] = Field((32, 48, 64), min_length=1, description="channels of the network at each resolution, finest first")
+    top_channels: int = Field(16, ge=1, description="channels at the resolution of the image")
+    n_steps: int = Field(150, ge=0, description="gradient steps; 0 trains the encoder only")
     n_runs: int = Field(1, ge=1, le=20, description="networks that are trained one after the other; their pictures are averaged")
-    batch_pairs: int = Field(20, ge=1, description="pairs per step")
-    batch_images: int = Field(20, ge=1, description="images without responses per step")
-    batch_fmri: int = Field(8, ge=1, description="responses without images per step")
+    batch_pairs: int = Field(12, ge=1, description="pairs per step")
+    batch_images: int = Field(12, ge=1, description="images without responses per step")
+    batch_fmri: int = Field(6, ge=1, description="responses without images per step")
     error_share: float = Field(
         0.12, ge=0, description="errors of the encoder that are added to predicted responses [share of their variance]"
     )
     noise_range: tuple[float, float] = Field((0.7, 1.3), description="strength of the noise added to predicted responses, drawn per image")
-    max_unpaired: int = Field(50_000, ge=1, description="at most this many of the images without responses are used")
+    max_unpaired: int = Field(4000, ge=1, description="at most this many of the images without responses are used")
     learning_rate: float = Field(1.5e-3, gt=0, description="of Adam")
     schedule: ScheduleSettings = ScheduleSettings(kind="cosine")
     average: float = Field(0.98, ge=0, lt=1, description="decay of the running average of the network's weights, which is what is kept")

@@ -110,7 +110,9 @@ class Posterior:
 
 
 @torch.no_grad()
-def field_moments(activations: "Sequence[Tensor]", targets: "Tensor", grid: FieldGrid, check: "Callable[[], None]" = lambda: None) -> Moments:
+def field_moments(
+    activations: "Sequence[Tensor]", targets: "Tensor", grid: FieldGrid, check: "Callable[[], None]" = lambda: None
+) -> Moments:
     """Pool, standardise and sum.
 
     Parameters
@@ -181,7 +183,8 @@ def posterior_weights(inputs: "Tensor", targets: "Tensor", covariance: "Tensor",
     """
     precision = torch.linalg.inv(_regular(covariance))
     gram = inputs.mT @ inputs + (noise / share)[:, None, None] * precision
-    return torch.linalg.solve(gram, torch.einsum("vnc,nv->vc", inputs, targets))
+    weights: Tensor = torch.linalg.solve(gram, torch.einsum("vnc,nv->vc", inputs, targets))
+    return weights
 
 
 def image_means(responses: "Tensor", index: "Tensor", n_images: int) -> "Tensor":
@@ -192,13 +195,13 @@ def image_means(responses: "Tensor", index: "Tensor", n_images: int) -> "Tensor"
 
 
 def standardised(features: "Tensor") -> "Tensor":
-    """Features [... n c] with mean 0 and variance 1 over samples; constant ones become 0."""
+    """Bring features [... n c] to mean 0 and variance 1 over samples; constant ones become 0."""
     centred = features - features.mean(dim=-2, keepdim=True)
     return centred / centred.square().mean(dim=-2, keepdim=True).sqrt().clamp_min(_TINY)
 
 
 def unit_sum(maps: "Tensor", floor: float = 1e-4) -> "Tensor":
-    """Maps [k g g] with sum 1; crumbs become 0, for numbers near the smallest float make products many times slower on CPU."""
+    """Scale maps [k g g] to sum 1; crumbs become 0: numbers near the smallest float make products many times slower on CPU."""
     kept = torch.where(maps > floor * maps.amax(dim=(1, 2), keepdim=True), maps, 0)
     return kept / kept.sum(dim=(1, 2), keepdim=True).clamp_min(1e-20)
 

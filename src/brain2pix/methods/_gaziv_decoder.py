@@ -89,7 +89,7 @@ class DecoderPhase(Phase):
         with torch_numbers(context.seed, "decoder start", 0, context.device):
             fresh = ConvDecoder(self.decoder.n_voxels, self.decoder.image_size, self.options)
         self.decoder.load_state_dict(fresh.state_dict())
-        if self.method.options.start != "closed_form":
+        if self.method.options.start == "glorot":
             return
         context.cancel.check()
         rng = generator(context.seed, "patch basis", 0)
@@ -118,7 +118,7 @@ class DecoderPhase(Phase):
         """Run D once on everything this step sees, then each loss on its part."""
         values, targets = self._draw(step)
         made = self._make(values, step)
-        images = dict(zip(values, made.split([len(each) for each in values.values()]), strict=True))
+        images = dict(zip(values, torch.split(made, [len(each) for each in values.values()]), strict=True))
         raw = {name: self._image_loss(images[name], targets[name]) for name in values if name != "fmri"}
         if "fmri" in self.weights:
             predicted = self.method.encode(images["fmri"].expand(-1, 3, -1, -1)).values

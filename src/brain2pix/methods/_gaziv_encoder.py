@@ -15,8 +15,6 @@ from brain2pix.methods._schedule import rate_factor
 from brain2pix.methods.base import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -82,7 +80,7 @@ class EncoderPhase(Phase):
         """Draw or compute the start of all parameters."""
         with torch_numbers(context.seed, "encoder start", 0, context.device):
             self.encoder.load_state_dict(self.method.new_encoder().state_dict())
-        if self.method.options.start == "closed_form" or self.solves:
+        if self.method.options.start != "glorot" or self.solves:
             self._solve()
         elif self.options.freeze_norms:
             self.encoder.calibrate(list(self.features.batches(np.unique(self.data.image_index[self.train_rows]))))
@@ -138,7 +136,8 @@ class EncoderPhase(Phase):
         return self.encoder.compact(self.method.backbone(pictures))
 
     def _solve(self) -> None:
-        solve_readout(self.encoder, self.features, self.responses, self.data.image_index, self.train_rows, self.context.cancel)
+        shared = self.method.options.start == "empirical_bayes"
+        solve_readout(self.encoder, self.features, self.responses, self.data.image_index, self.train_rows, self.context.cancel, shared)
         self.encoder.train()
         self.folded = None
 

@@ -2,7 +2,8 @@
 
 Encoder: a voxel's space map is a Gaussian whose place and size explain its responses best, found over a grid of candidates (St-Yves &
 Naselaris 2018, feature-weighted receptive fields; here by the evidence of a Bayesian linear regression, and the candidates are averaged
-instead of choosing one). Its channel mix is a ridge regression on the features pooled by that map. Decoder: the linear layer predicts
+instead of choosing one). Its channel mix is a ridge regression on the features pooled by that map. With `start = "empirical_bayes"` the
+prior of the weights is found from all voxels together instead (`_empirical_bayes.py`). Decoder: the linear layer predicts
 whitened image patches by ridge regression, so that the convolutions begin with a blurred picture of the stimulus in another basis.
 """
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from brain2pix.methods._empirical_bayes import image_means
+from brain2pix.methods._empirical_bayes import FieldGrid, field_moments, field_posterior, image_means, posterior_weights
 from brain2pix.methods._linear import Moments
 from brain2pix.methods._pictures import to_tensor
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from brain2pix.events import CancelToken
+    from brain2pix.methods._empirical_bayes import Posterior
     from brain2pix.methods._features import FeatureCache
     from brain2pix.models import ConvDecoder, SeparableEncoder
 
 _CENTRE_TAP = 4  # of a 3x3 patch
-_PLACES = 16  # candidate centres along an edge
-_SIGMAS = (0.0375, 0.075, 0.125)  # of candidate fields [share of the image edge]
+_GRID = FieldGrid(n_places=16, sigmas=(0.0375, 0.075, 0.125))
+_EM_ROUNDS = 6
 _EXPLAINED = (0.05, 0.15, 0.4)  # prior shares of a voxel's variance that features may explain; the most likely one counts
 _SHRINK = 0.6  # of that share, what is taken off the noise: single trials rarely reach the prior share
 _MAP_FLOOR = 1e-4  # smaller values become 0: numbers near the smallest float make products many times slower on CPU
@@ -46,6 +48,7 @@ def solve_readout(
     image_index: "NDArray[np.int64]",
     rows: "NDArray[np.int64]",
     cancel: "CancelToken",
+    share_prior: bool = False,
 ) -> None:
     """Measure the normalisations' statistics and solve space maps, channel mixes and biases; the convolutions stay as they are.
 
@@ -57,6 +60,7 @@ def solve_readout(
     image_index : int array, [n]
     rows : int array, trials to use
     cancel : CancelToken
+    share_prior : bool, find the prior of the weights from all voxels together (empirical Bayes)
     """
     images, trial_image = np.unique(image_index[rows], return_inverse=True)
     targets = image_means(responses[torch.from_numpy(rows)], torch.from_numpy(trial_image), len(images))
@@ -65,12 +69,18 @@ def solve_readout(
     encoder.eval()
     parts = [encoder.branch_features(chunk) for chunk in chunks]
     activations = [torch.cat(branch) for branch in zip(*parts, strict=True)]  # [n c g g] each
-    chance = candidate_probabilities(activations, targets, cancel.check)  # [k v]
+    posterior: Posterior | None = None
+    if share_prior:
+        centred = targets - targets.mean(dim=0)
+        posterior = field_posterior(field_moments(activations, centred, _GRID, cancel.check), _EM_ROUNDS, check=cancel.check)
+        chance = posterior.chance  # [k v]
+    else:
+        chance = candidate_probabilities(activations, targets, cancel.check)
     for index, grid in enumerate(encoder.grids):
-        encoder.space_of(index).copy_(inner_map(torch.einsum("kv,kyx->vyx", chance, candidate_fields(grid, chance.device))))
+        encoder.space_of(index).copy_(inner_map(torch.einsum("kv,kyx->vyx", chance, _GRID.on(grid, chance.device))))
     for start in range(0, encoder.n_voxels, _VOXEL_CHUNK):
         cancel.check()
-        solve_mixes(encoder, activations, targets, slice(start, start + _VOXEL_CHUNK))
+        solve_mixes(encoder, activations, targets, slice(start, start + _VOXEL_CHUNK), posterior)
 
 
 @torch.no_grad()
@@ -91,7 +101,7 @@ def candidate_probabilities(activations: "list[Tensor]", targets: "Tensor", chec
     Tensor, [candidates v], sums to 1 over candidates
     """
     z = (targets - targets.mean(dim=0)) / targets.std(dim=0).clamp_min(1e-6)
-    fields = [candidate_fields(part.shape[-1], z.device).flatten(1) for part in activations]
+    fields = [_GRID.on(part.shape[-1], z.device).flatten(1) for part in activations]
     flat = [part.flatten(2) for part in activations]
     evidence = []
     for start in range(0, len(fields[0]), _CANDIDATE_CHUNK):
@@ -129,23 +139,11 @@ def log_evidence(inputs: "Tensor", targets: "Tensor") -> "Tensor":
     return torch.stack(found).amax(dim=0)
 
 
-def candidate_fields(grid: int, device: torch.device) -> "Tensor":
-    """Give all candidate Gaussians on a grid of cells, [k grid grid], sum 1; centres row by row, then sizes."""
-    edges = torch.arange(grid + 1, device=device) / grid
-    centres = (torch.arange(_PLACES, device=device) + 0.5) / _PLACES
-    fields = []
-    for sigma in _SIGMAS:
-        # mass within each cell: a small field between two coarse cells must reach both
-        along = torch.special.ndtr((edges - centres[:, None]) / sigma).diff(dim=1)  # [places grid]
-        fields.append(torch.einsum("ay,bx->abyx", along, along).flatten(0, 1))
-    found = torch.cat(fields)
-    found = torch.where(found > _MAP_FLOOR * found.amax(dim=(1, 2), keepdim=True), found, 0)
-    return found / found.sum(dim=(1, 2), keepdim=True)
-
-
 @torch.no_grad()
-def solve_mixes(encoder: "SeparableEncoder", activations: "list[Tensor]", targets: "Tensor", voxels: slice) -> None:
-    """Solve the channel mixes of some voxels for the space maps they have: ridge regression on the centre of each patch.
+def solve_mixes(
+    encoder: "SeparableEncoder", activations: "list[Tensor]", targets: "Tensor", voxels: slice, posterior: "Posterior | None" = None
+) -> None:
+    """Solve the channel mixes of some voxels for the space maps they have: a regression on the centre of each patch.
 
     Parameters
     ----------
@@ -153,6 +151,7 @@ def solve_mixes(encoder: "SeparableEncoder", activations: "list[Tensor]", target
     activations : list of Tensor, [n c g g], normalised branch outputs
     targets : Tensor, [n v]
     voxels : slice
+    posterior : Posterior or None, whose prior is used; None: ridge regression, each voxel with the penalty of least leave-one-out error
     """
     pooled = torch.cat(
         [torch.einsum("ncyx,vyx->vnc", part[:, :, 1:-1, 1:-1], encoder.space_of(index)[voxels]) for index, part in enumerate(activations)],
@@ -160,7 +159,12 @@ def solve_mixes(encoder: "SeparableEncoder", activations: "list[Tensor]", target
     )  # [v n c]
     mean, sd = pooled.mean(dim=1, keepdim=True), pooled.std(dim=1, keepdim=True).clamp_min(1e-6)
     own = targets[:, voxels].T  # [v n]
-    weight = ridge_by_leave_one_out((pooled - mean) / sd, own - own.mean(dim=1, keepdim=True), _MIX_PENALTIES) / sd[:, 0]  # [v c]
+    inputs, centred = (pooled - mean) / sd, own - own.mean(dim=1, keepdim=True)
+    if posterior is None:
+        weight = ridge_by_leave_one_out(inputs, centred, _MIX_PENALTIES)
+    else:
+        weight = posterior_weights(inputs, centred.T, posterior.covariance, posterior.share[voxels], posterior.noise[voxels])
+    weight = weight / sd[:, 0]  # [v c]
     offset = own.mean(dim=1) - (weight * mean[:, 0]).sum(dim=1)
     channels = encoder.settings.channels
     encoder.branch_mix[voxels] = 1.0

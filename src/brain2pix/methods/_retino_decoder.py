@@ -8,7 +8,7 @@ import torch
 from brain2pix.events import Progress
 from brain2pix.methods._gaziv_decoder import DecoderPhase
 from brain2pix.methods._linear import group_folds
-from brain2pix.methods._local_map import ResponseMoments, contrast_pictures, distance_penalty, solve_blocks
+from brain2pix.methods._local_map import ResponseMoments, contrast_pictures, solve_blocks
 from brain2pix.methods._pictures import shrink, to_tensor
 from brain2pix.methods._sampling import generator, torch_numbers
 from brain2pix.models import LocalDecoder
@@ -100,16 +100,17 @@ class LocalDecoderPhase(DecoderPhase):
     def _disturbed(self, predicted: "NDArray[np.float32]", step: int) -> "NDArray[np.float32]":
         rng = generator(self.context.seed, f"{self.name} response noise", step)
         strength = rng.uniform(*self.settings.noise_range, size=(len(predicted), 1)).astype(np.float32)
-        noise: NDArray[np.float32] = rng.standard_normal(predicted.shape, dtype=np.float32) * self.noise_sd
-        return predicted + strength * noise
+        noise = rng.standard_normal(predicted.shape, dtype=np.float32) * self.noise_sd
+        disturbed: NDArray[np.float32] = predicted + strength * noise
+        return disturbed
 
     def _penalty(self) -> "Tensor":
         return torch.zeros((), device=self.context.device)
 
     def _trial_noise(self) -> "NDArray[np.float32]":
         """Variance of the noise in the responses to be decoded, [v]: what training trials leave over, averaged."""
-        noise: NDArray[np.float32] = self.method.encoder.summary[:, 4].cpu().numpy() / self.settings.linear.averaged_trials
-        return noise
+        averaged = self.method.encoder.summary[:, 4] / self.settings.linear.averaged_trials
+        return averaged.cpu().numpy()
 
     def _map_of_images(self) -> "tuple[Tensor, ...]":
         """Linear map from what the encoder predicts for images without responses."""

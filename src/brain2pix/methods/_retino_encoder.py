@@ -6,7 +6,16 @@ import numpy as np
 import torch
 
 from brain2pix.losses import mse_cosine
-from brain2pix.methods._empirical_bayes import FieldGrid, Posterior, field_moments, field_posterior, image_means, posterior_weights, standardised, unit_sum
+from brain2pix.methods._empirical_bayes import (
+    FieldGrid,
+    Posterior,
+    field_moments,
+    field_posterior,
+    image_means,
+    posterior_weights,
+    standardised,
+    unit_sum,
+)
 from brain2pix.methods._features import FeatureCache
 from brain2pix.methods._sampling import Epochs, generator, torch_numbers
 from brain2pix.methods._schedule import rate_factor
@@ -140,7 +149,7 @@ def posterior_fields(posterior: Posterior, grid: FieldGrid, cells: "Sequence[int
 
 
 def summary(posterior: Posterior, grid: FieldGrid) -> "Tensor":
-    """What is known of each field, [v 6]: column and row of its centre, sigma, their spread (shares of the edge), noise variance, log evidence."""
+    """Gather what is known of each field, [v 6], as `FieldEncoder.summary` holds it."""
     chance, device = posterior.chance, posterior.chance.device
     places = grid.centres(device)
     centre = chance.T @ places  # [v 2]
@@ -165,6 +174,6 @@ def _set_weights(
         own = slice(some.start - first, some.stop - first)
         pooled = encoder.pool(activations, some)  # [v n c]
         average, sd = pooled.mean(dim=1), pooled.std(dim=1, unbiased=False).clamp_min(1e-6)
-        weights = posterior_weights(standardised(pooled), centred[:, some], posterior.covariance, posterior.share[own], posterior.noise[own])
-        weights = weights / sd
+        share, noise = posterior.share[own], posterior.noise[own]
+        weights = posterior_weights(standardised(pooled), centred[:, some], posterior.covariance, share, noise) / sd
         encoder.set_weights(some, weights, mean[some] - (weights * average).sum(dim=1))

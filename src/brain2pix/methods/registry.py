@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from brain2pix.arrays import SubjectInfo
 
 METHODS: dict[str, Entry] = {
-    "retino": Entry("brain2pix.methods.retino:Retino", "brain2pix.config.retino:RetinoSettings", "Ours: receptive fields by empirical Bayes, local decoder"),
+    "retino": Entry(
+        "brain2pix.methods.retino:Retino",
+        "brain2pix.config.retino:RetinoSettings",
+        "Ours: fields by empirical Bayes, local decoder",
+    ),
     "gaziv": Entry("brain2pix.methods.gaziv:Gaziv", "brain2pix.config.methods:GazivSettings", "Gaziv et al. 2022, self-supervised"),
     "ridge": Entry("brain2pix.methods.ridge:Ridge", "brain2pix.config.methods:RidgeSettings", "Ridge regression (baseline)"),
 }

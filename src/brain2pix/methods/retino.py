@@ -79,8 +79,10 @@ class Retino(SelfSupervised):
         x, y, sigma = self._fields_deg()
         spread = self.encoder.summary[:, 3].cpu().numpy()
         return RetinotopicMap(
-            *(part.cpu().numpy().astype(np.float32) for part in (x, y, sigma)),
-            quality=-spread * self._field_of_view_deg,
+            x.cpu().numpy(),
+            y.cpu().numpy(),
+            sigma.cpu().numpy(),
+            quality=(-self._field_of_view_deg * spread).astype(np.float32),
             field_of_view_deg=self._field_of_view_deg,
             quality_name="spread of the centre's posterior, negative [deg]",
             source="field posterior of retino",

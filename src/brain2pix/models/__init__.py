@@ -3,7 +3,6 @@
 from brain2pix.models.backbones import backbone_names, load_backbone, tap_shapes
 from brain2pix.models.decoders import ConvDecoder
 from brain2pix.models.encoders import FoldedReadout, SeparableEncoder
-from brain2pix.models.field_encoder import FieldEncoder
 from brain2pix.models.feature_networks import (
     AlexNetFeatures,
     FeatureNetwork,
@@ -12,6 +11,7 @@ from brain2pix.models.feature_networks import (
     VGG16Features,
     VGG19Features,
 )
+from brain2pix.models.field_encoder import FieldEncoder
 from brain2pix.models.local_decoder import LocalDecoder
 from brain2pix.models.weights import WeightsCard, card_names, download_weights, read_card, weights_folder
 

@@ -58,7 +58,7 @@ class FieldEncoder(nn.Module):
         settings = EncoderSettings(channels=channels, input_affine=False, last_kernel=3)
         self.branches = nn.ModuleList(Branch(shape, grid, settings) for shape, grid in zip(tap_shapes, self.grids, strict=True))
         for branch in self._branches():
-            branch.norm_out = nn.Identity()  # the closed form scales what a voxel pools by itself
+            del branch.norm_out  # the closed form scales what a voxel pools by itself
             nn.init.xavier_normal_(branch.conv.weight)
             nn.init.zeros_(branch.conv.bias)  # type: ignore[arg-type]
         for grid in sorted(set(self.grids)):
@@ -80,7 +80,7 @@ class FieldEncoder(nn.Module):
         return nnf.linear(torch.cat([part.flatten(1) for part in activations], dim=1), self._folded, self.bias)
 
     def pool(self, activations: "Sequence[Tensor]", voxels: slice) -> Tensor:
-        """What some voxels see of activations [n c g g] each; [v n n_branches*c]."""
+        """Pool activations [n c g g] each by the fields of some voxels; [v n n_branches*c]."""
         parts = [torch.einsum("ncyx,vyx->vnc", part, self.field_of(index)[voxels]) for index, part in enumerate(activations)]
         return torch.cat(parts, dim=2)
 
@@ -110,7 +110,7 @@ class FieldEncoder(nn.Module):
         self._folded = None
 
     def convolutions(self) -> "list[nn.Parameter]":
-        """What gradients train."""
+        """List what gradients train."""
         return [parameter for branch in self._branches() for parameter in branch.conv.parameters()]
 
     @torch.no_grad()
@@ -131,7 +131,7 @@ class FieldEncoder(nn.Module):
         """Fields and weights as one linear map, [v sum of c*g*g]."""
         parts = [
             torch.einsum("vc,vyx->vcyx", weights, self.field_of(index)).flatten(1)
-            for index, weights in enumerate(self.weights.split(self.channels, dim=1))
+            for index, weights in enumerate(torch.split(self.weights, self.channels, dim=1))
         ]
         return torch.cat(parts, dim=1)
 

@@ -5,6 +5,7 @@ The linear map says where each voxel acts and is solved in closed form (`methods
 normalisation, which would take away the mean and contrast that the map got right and let far places act on each other.
 """
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -97,8 +98,8 @@ class RefiningNetwork(nn.Module):
         self.image_size = image_size
         self.enter = _convolution(inputs, channels[0])
         self.down = nn.ModuleList(_ResidualBlock(width) for width in channels)
-        self.halve = nn.ModuleList(_convolution(fine, coarse) for fine, coarse in zip(channels[:-1], channels[1:], strict=True))
-        self.join = nn.ModuleList(_convolution(fine + coarse, fine) for fine, coarse in zip(channels[:-1], channels[1:], strict=True))
+        self.halve = nn.ModuleList(_convolution(fine, coarse) for fine, coarse in pairwise(channels))
+        self.join = nn.ModuleList(_convolution(fine + coarse, fine) for fine, coarse in pairwise(channels))
         self.up = nn.ModuleList(_ResidualBlock(width) for width in channels[:-1])
         self.top = _convolution(channels[0], top_channels)
         self.leave = _zero(_convolution(top_channels, 3))

@@ -119,7 +119,10 @@ def random_crop(
 
 
 def jitter(images: "NDArray[np.uint8]", grey: "NDArray[np.bool_]", rng: np.random.Generator) -> "NDArray[np.uint8]":
-    """Vary colours and mirror images: grey ones get two colours of their own, coloured ones other gains and sometimes other channels.
+    """Vary colours and mirror images: all get other gains, coloured ones sometimes other channels.
+
+    Grey photos stay nearly grey: in natural scenes the three channels go together, and a system that never saw white or grey would paint
+    them in colour.
 
     Parameters
     ----------
@@ -132,16 +135,15 @@ def jitter(images: "NDArray[np.uint8]", grey: "NDArray[np.bool_]", rng: np.rando
     uint8 array, [n h w 3]
     """
     n = len(images)
-    dark, bright = _duotones(n, rng)
     gain = np.exp(rng.normal(0, 0.12, (n, 3)) + rng.normal(0, 0.15, (n, 1)))
     contrast = rng.uniform(0.75, 1.2, (n, 1))
     shuffled = rng.random(n) < 0.3
     orders = rng.permuted(np.tile(np.arange(3), (n, 1)), axis=1)
     orders[~shuffled | grey] = (0, 1, 2)
     mirrored = rng.random(n) < 0.5
-    # both kinds are one affine map per channel: out = offset + slope * in
-    slope = np.where(grey[:, None], bright - dark, gain * contrast).astype(np.float32)
-    offset = np.where(grey[:, None], 255 * dark, 255 * 0.42 * gain * (1 - contrast)).astype(np.float32)
+    # one affine map per channel: out = offset + slope * in
+    slope = (gain * contrast).astype(np.float32)
+    offset = (255 * 0.42 * gain * (1 - contrast)).astype(np.float32)
     result = np.empty_like(images)
     for i in range(n):
         source = images[i, :, ::-1] if mirrored[i] else images[i]
@@ -164,13 +166,6 @@ def pick(names: "Sequence[str]", weights: "Sequence[float]", n: int, rng: np.ran
     """Draw `n` names with replacement, with probabilities proportional to their weights."""
     share = np.asarray(weights, dtype=np.float64)
     return [names[i] for i in rng.choice(len(names), size=n, p=share / share.sum())]
-
-
-def _duotones(n: int, rng: np.random.Generator) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
-    hue = rng.random(n)
-    dark = colours_from_hsv(hue, rng.uniform(0, 0.7, n), rng.uniform(0, 0.35, n))
-    bright = colours_from_hsv(hue + rng.normal(0, 0.2, n), rng.uniform(0, 0.6, n), rng.uniform(0.55, 1, n))
-    return dark, bright
 
 
 def _random_box(picture: "NDArray[np.uint8]", share: tuple[float, float], rng: np.random.Generator) -> Box:

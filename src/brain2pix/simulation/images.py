@@ -24,7 +24,7 @@ __all__ = ["PHOTO_SOURCES", "StimulusSet", "make_stimuli", "make_unpaired", "per
 
 N_CANVASES = 48  # of dead leaves
 CANVAS_SHARE = 4  # edge of a canvas, in stimuli
-COLOUR_WEIGHT = 4.0  # how much more often a colour photo is drawn than a grey one
+COLOUR_WEIGHT = 2.0  # how much more often a colour photo is drawn than a grey one
 LEAVES_SHARE = 0.5
 VALIDATION_IOU = 0.5  # 25 crops of one photo cannot overlap as little as ten
 _CHUNK = 200

@@ -117,7 +117,7 @@ def _palette(rng: np.random.Generator) -> "NDArray[np.float32]":
     n = int(rng.integers(4, 14))
     hues = rng.random(int(rng.integers(2, 4)))
     hue = (rng.choice(hues, n) + rng.normal(0, 0.05, n)) % 1
-    saturation = rng.beta(1.6, 2.2, n) * rng.uniform(0.5, 1.2)
+    saturation = rng.beta(1.6, 2.2, n) * rng.uniform(0.25, 0.9)
     value = np.clip(rng.beta(1.5, 1.3, n) * rng.uniform(0.75, 1.15), 0.02, 1)
     return colours_from_hsv(hue, np.clip(saturation, 0, 1), value).astype(np.float32)
 

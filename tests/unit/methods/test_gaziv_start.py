@@ -7,11 +7,11 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.linear_model import RidgeCV
 
 from brain2pix.config.models import DecoderSettings
-from brain2pix.methods._gaziv_encoder import correlation, hold_out
 from brain2pix.methods._empirical_bayes import image_means
 from brain2pix.methods._features import shifted
+from brain2pix.methods._gaziv_encoder import correlation, hold_out
 from brain2pix.methods._gaziv_start import (
-    candidate_fields,
+    _GRID,
     candidate_probabilities,
     cut_patches,
     inner_map,
@@ -57,14 +57,14 @@ def test_candidates_point_where_responses_come_from():
     responses = np.stack([fine[:, 1, 4, 11], coarse[:, 2, 6, 1]], axis=1) + rng.standard_normal((400, 2))
     chance = candidate_probabilities([torch.from_numpy(part).float() for part in (fine, coarse)], torch.from_numpy(responses).float())
     np.testing.assert_allclose(chance.sum(dim=0), 1, rtol=1e-5)
-    maps = torch.einsum("kv,kyx->vyx", chance, candidate_fields(16, chance.device))
+    maps = torch.einsum("kv,kyx->vyx", chance, _GRID.on(16, chance.device))
     assert np.unravel_index(int(maps[0].argmax()), (16, 16)) == (4, 11)
     row, column = np.unravel_index(int(maps[1].argmax()), (16, 16))
     assert row in (12, 13) and column in (2, 3)
 
 
 def test_candidate_fields_are_gaussians_with_the_mass_of_their_cells():
-    fields = candidate_fields(8, torch.device("cpu")).reshape(3, 16, 16, 8, 8)
+    fields = _GRID.on(8).reshape(3, 16, 16, 8, 8)
     cells = norm.cdf((np.arange(1, 9) / 8 - 6.5 / 16) / 0.075) - norm.cdf((np.arange(8) / 8 - 6.5 / 16) / 0.075)
     expected = np.outer(cells, cells)
     np.testing.assert_allclose(fields[1, 6, 6], expected / expected.sum(), atol=1e-4)
