@@ -96,7 +96,7 @@ class FieldEncoderPhase(Phase):
         del self.features
 
     def _features(self, pictures: "Tensor") -> "list[Tensor]":
-        return self.encoder.compact(self.method.backbone(pictures))
+        return self.encoder.compact(self.method.features(pictures))
 
     @torch.no_grad()
     def _solve(self) -> None:

@@ -96,6 +96,11 @@ class SelfSupervised(Method):
         self._fingerprint, self._checked = trained._fingerprint, False
         self.adopted = True
 
+    def features(self, images: "Tensor") -> "list[Tensor]":
+        """Give what the encoder reads of images [b 3 h w]."""
+        found: list[Tensor] = self.backbone(images)
+        return found
+
     def freeze_encoder(self) -> None:
         """Take the encoder out of training."""
         assert self.encoder is not None
@@ -115,7 +120,7 @@ class SelfSupervised(Method):
             )
         if images.shape[1:] != (3, self.image_size, self.image_size):
             raise ShapeError(f"{self.name} reads images [b 3 {self.image_size} {self.image_size}], got {tuple(images.shape)}")
-        predicted = self.encoder(self.backbone(images.to(self._device)))
+        predicted = self.encoder(self.features(images.to(self._device)))
         return VoxelBatch(predicted, (self.subjects[0].subject,) * len(images), self.subjects[0].unit)
 
     def state_dict(self) -> "dict[str, Tensor]":

@@ -4,7 +4,7 @@ It joins two ideas of the field: Brain2Pix (Le et al. 2021) paints a voxel's res
 found its receptive field; Gaziv et al. 2022 train a decoder on images without responses with the help of an encoder. Here the encoder
 finds the fields, and they confine the decoder::
 
-    encoder   r_v = sum_c w_vc sum_yx f_v[y, x] A_c[y, x]     A: frozen features -> shared convolutions, by gradient
+    encoder   r_v = sum_c w_vc sum_yx f_v[y, x] A_c[y, x]     A: image, frozen features -> shared convolutions, by gradient
                                                               f, w: empirical-Bayes posterior (`_empirical_bayes.py`)
     decoder   r --linear map, voxels pay for distance from f_v (`_local_map.py`)--> small pictures --U-Net--> image
     losses    images     s --E--> r^ + noise --D--> image     against s: absolute and perceptual difference
@@ -65,6 +65,10 @@ class Retino(SelfSupervised):
         """Make an encoder with a start of its own, drawn from torch's random numbers."""
         shapes = tap_shapes(self.options.backbone.name, self.image_size)
         return FieldEncoder(self.subjects[0].n_voxels, shapes, self.image_size, self.options.encoder.channels).eval()
+
+    def features(self, images: "Tensor") -> "list[Tensor]":
+        """Give what the encoder reads of images [b 3 h w]: themselves, and the backbone's features."""
+        return self.encoder.inputs(images, super().features(images))
 
     def phases(self, data: "TrainingData") -> "Iterator[Phase]":
         """List the encoder (unless a trained one was adopted) and each network of the decoder."""

@@ -1,4 +1,4 @@
-"""Encoder of `retino`: frozen image features -> shared convolutions -> what each voxel's receptive field pools, weighed.
+"""Encoder of `retino`: image and frozen features -> shared convolutions -> what each voxel's receptive field pools, weighed.
 
 The read-out is that of feature-weighted receptive fields (St-Yves & Naselaris 2018, doi:10.1016/j.neuroimage.2017.06.035). For branch b
 with activations A_b (c channels on a g x g grid)::
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class FieldEncoder(nn.Module):
-    """Predict responses from the tap features of a frozen backbone.
+    """Predict responses from an image and the tap features of a frozen backbone.
+
+    The first branch reads the image itself: early layers of a network pass brightness and colour on only roughly, and voxels of early
+    visual cortex follow them.
 
     Parameters
     ----------
@@ -54,24 +57,29 @@ class FieldEncoder(nn.Module):
     def __init__(self, n_voxels: int, tap_shapes: "Sequence[tuple[int, int, int]]", image_size: int, channels: int) -> None:
         super().__init__()
         self.n_voxels, self.channels = n_voxels, channels
-        self.grids = branch_grids(image_size, len(tap_shapes))
+        self.grids = (image_size // 4, *branch_grids(image_size, len(tap_shapes)))
+        shapes = [(3, image_size // 2, image_size // 2), *tap_shapes]
         settings = EncoderSettings(channels=channels, input_affine=False, last_kernel=3)
-        self.branches = nn.ModuleList(Branch(shape, grid, settings) for shape, grid in zip(tap_shapes, self.grids, strict=True))
+        self.branches = nn.ModuleList(Branch(shape, grid, settings) for shape, grid in zip(shapes, self.grids, strict=True))
         for branch in self._branches():
             del branch.norm_out  # the closed form scales what a voxel pools by itself
             nn.init.xavier_normal_(branch.conv.weight)
             nn.init.zeros_(branch.conv.bias)  # type: ignore[arg-type]
         for grid in sorted(set(self.grids)):
             self.register_buffer(f"fields_{grid}", torch.zeros(n_voxels, grid, grid))
-        self.register_buffer("weights", torch.zeros(n_voxels, len(tap_shapes) * channels))
+        self.register_buffer("weights", torch.zeros(n_voxels, len(shapes) * channels))
         self.register_buffer("bias", torch.zeros(n_voxels))
         self.register_buffer("summary", torch.full((n_voxels, 6), torch.nan))
         self._folded: Tensor | None = None
         self.register_load_state_dict_post_hook(_drop_fold)  # type: ignore[no-untyped-call]
 
     def forward(self, features: "Sequence[Tensor]") -> Tensor:
-        """Predict responses [b v] from tap features [b c h w] each, as the backbone or `compact` gives them."""
+        """Predict responses [b v] from what `inputs` or `compact` give, [b c h w] each."""
         return self.read_out(self.activations(features))
+
+    def inputs(self, images: Tensor, features: "Sequence[Tensor]") -> list[Tensor]:
+        """Put images [b 3 h w] before the backbone's features of them."""
+        return [nnf.avg_pool2d(images, 2), *features]
 
     def read_out(self, activations: "Sequence[Tensor]") -> Tensor:
         """Responses [b v] to activations [b c g g] each, by one linear map."""
