@@ -15,6 +15,7 @@ What is published: feature-weighted receptive fields (St-Yves & Naselaris 2018),
 losses. What is ours: the weight prior shared by voxels and candidates, the distance penalty from fields so found, and their union.
 """
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,8 @@ class Retino(SelfSupervised):
         """List the encoder (unless a trained one was adopted) and each network of the decoder."""
         if not self.adopted:
             yield FieldEncoderPhase(self, data)
+        if data.unpaired is None:  # what the encoder says of the training images carries no noise and is many times better than nothing
+            data = dataclasses.replace(data, unpaired=data.images)
         if self.options.decoder.n_steps:
             for number in range(self.options.decoder.n_runs):
                 yield LocalDecoderPhase(self, data, number)

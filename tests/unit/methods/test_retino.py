@@ -132,6 +132,13 @@ def test_pairs_alone_make_a_decoder_that_no_test_response_reached(planted):
     assert images.shape == (12, 3, 32, 32) and 0 <= images.min() <= images.max() <= 1
 
 
+def test_without_other_images_the_training_images_serve(planted):
+    method = train(dataclasses.replace(planted.data, unpaired=None), tiny(), _context())
+    again = train(dataclasses.replace(planted.data, unpaired=planted.data.images), tiny(), _context())
+    assert torch.equal(method.decoder.pictures, again.decoder.pictures)
+    assert method.decoder.pictures.abs().max() > 0
+
+
 def test_a_pairs_picture_is_made_without_its_group(planted):
     settings = tiny(weight_pairs=1, weight_images=0, weight_fmri=0, snr_source="none")
     data = planted.data
