@@ -82,16 +82,16 @@ class Retino(SelfSupervised):
                 yield LocalDecoderPhase(self, data, number)
 
     def receptive_fields(self) -> RetinotopicMap:
-        """Give the posterior means of the voxels' fields; the confidence is how sure the posterior is of the centre."""
+        """Give the posterior means of the voxels' fields; the quality is how sure the posterior is of the centre, 0..1."""
         x, y, sigma = self._fields_deg()
-        spread = self.encoder.summary[:, 3].cpu().numpy()
+        spread_deg = self.encoder.summary[:, 3].cpu().numpy() * np.float32(self._field_of_view_deg)
         return RetinotopicMap(
             x.cpu().numpy(),
             y.cpu().numpy(),
             sigma.cpu().numpy(),
-            quality=(-self._field_of_view_deg * spread).astype(np.float32),
+            quality=(1 / (1 + spread_deg**2)).astype(np.float32),
             field_of_view_deg=self._field_of_view_deg,
-            quality_name="spread of the centre's posterior, negative [deg]",
+            quality_name="certainty of the centre, 1 / (1 + (spread / deg)^2)",
             source="field posterior of retino",
         )
 
