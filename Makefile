@@ -19,7 +19,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@sed -n '2s/^# //p' $(MAKEFILE_LIST)
 
-demo: set-up  ## run the whole main job on a simulated subject, then open the window (about 4 minutes on two idle cores)
+demo: set-up  ## run the whole main job on a simulated subject, then open the window (about ten minutes on two cores; first maps and pictures after half of it)
 	QT_API=$(QT) $(BIN)/brain2pix demo $(ARGS)
 
 test: lint  ## check the code and run the tests

@@ -129,7 +129,8 @@ class State(QObject):
         simulated = "simulated data" if self.workspace.subject.simulated else ""
         if self.found is None or self.workspace.map is None:
             return simulated
-        parts = (self.found.kind.name, self.workspace.map.source, f"quality ≥ {self.threshold:.2f}", simulated)
+        # the source comes last: it may be longer than the canvas is wide
+        parts = (self.found.kind.name, simulated, f"quality ≥ {self.threshold:.2f}", self.workspace.map.source)
         return " · ".join(part for part in parts if part)
 
 

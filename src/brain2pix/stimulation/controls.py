@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MAX_AMPLITUDE = 20.0
+_ROUNDING = 1e-3  # the largest amplitude allowed lies on the limit itself
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def describe_distance(percentile: float, excess: float, quantile: float = 0.95) 
     excess : float, see `ResponseSpace.excess`
     quantile : float, of the space
     """
-    if excess <= 1:
+    if excess <= 1 + _ROUNDING:
         return f"like measured responses (farther than {percentile:.0%} of held-out trials)"
     return f"out of distribution: {excess:.2g} x the distance that {quantile:.0%} of held-out trials keep"
 
