@@ -44,7 +44,9 @@ def introduction(preset: str, groups: dict[str, list[Sheet]]) -> str:
     for method, group in groups.items():
         seeds = " ".join(str(sheet.seed) for sheet in group)
         rows = "full" if all(sheet.values["ssim"].get("shuffled") is not None for sheet in group) else "short"
-        command = f"brain2pix demo --scores {rows} --method {method} --preset {preset} --seed $seed --no-window --out {preset}-{method}-$seed"
+        command = (
+            f"brain2pix demo --scores {rows} --method {method} --preset {preset} --seed $seed --no-window --out {preset}-{method}-$seed"
+        )
         commands.append(f"for seed in {seeds}; do {command}; done")
     commands.append(f"scripts/results_page.py {preset}-* --write docs/results.md")
     n_images = next((line.n for group in groups.values() for sheet in group for line in sheet.lines if line.part == "ssim"), None)
