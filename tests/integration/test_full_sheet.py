@@ -103,7 +103,7 @@ def test_the_map_is_owed_to_the_pairs(scores, lines):
     assert maps["permuted"]["fisher_lee"] < maps["full"]["fisher_lee"]
     relative = {row: number(lines["encoder", row, "median_r_over_ceiling"]) for row in ("full", "untrained", "permuted")}
     assert relative["full"] > relative["permuted"] + 0.3
-    assert abs(relative["permuted"]) < 0.2
+    assert abs(relative["permuted"]) < 0.5  # two standard deviations: voxels err together, and there are 20 images
     assert ("prf", "permuted V1", "median_error_deg") in lines
 
 
