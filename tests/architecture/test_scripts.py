@@ -107,7 +107,7 @@ def test_the_page_shows_each_seed_intervals_and_gaps(
     assert "| trained encoder | mean | 0.85 | 0.45 | n/a | n/a | n/a | n/a | 0.500 | 0.820 |" in page
     assert "| V1 | n/a | 0.35 | n/a | n/a | n/a | n/a | n/a | n/a |" in page
     assert "| full | random | 0.240 | 0.240 | 0.240 |" in page
-    assert "seed in 0 1; do brain2pix demo --scores full --method gaziv --preset demo --seed $seed" in "\n".join(page)
+    assert "seed in 0 1; do brain2pix demo --scores short --method gaziv --preset demo --seed $seed" in "\n".join(page)  # no shuffled row
 
 
 def test_bars_are_judged_on_the_first_seeds_and_on_each_later_one(
