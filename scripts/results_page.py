@@ -8,7 +8,7 @@ import argparse
 import re
 from pathlib import Path
 
-from brain2pix.config.run import DEMO_METHOD
+from brain2pix.config.defaults import DEMO_METHOD
 from brain2pix.errors import Brain2PixError
 from brain2pix.evaluation import markdown
 from brain2pix.evaluation.markdown import Sheet, group_sheets, read_sheet

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from brain2pix.config.run import DEMO_METHOD
+from brain2pix.config.defaults import DEMO_METHOD
 from brain2pix.evaluation import ScoreLine, markdown, write_lines
 from brain2pix.evaluation.scores import PRFRow, Scores
 

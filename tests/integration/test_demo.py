@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from brain2pix.config.run import DEMO_METHOD
+from brain2pix.config.defaults import DEMO_METHOD
 
 ROWS_COMPUTED = ("full", "supervised", "ridge_pairs", "ridge_unpaired")
 

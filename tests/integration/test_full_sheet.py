@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from brain2pix.arrays import VoxelBatch
-from brain2pix.config.run import DEMO_METHOD
+from brain2pix.config.defaults import DEMO_METHOD
 from brain2pix.data.splits import evaluation_set
 from brain2pix.data.subject import open_subject
 from brain2pix.training.run_folder import load_model

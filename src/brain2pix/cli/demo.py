@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from brain2pix.cli._options import Seed
-from brain2pix.config.run import DEMO_METHOD
+from brain2pix.config.defaults import DEMO_METHOD
 
 
 def demo(

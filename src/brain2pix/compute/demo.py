@@ -23,7 +23,7 @@ import numpy as np
 
 from brain2pix.compute.demo_folder import Demo, photo_folds
 from brain2pix.config.base import preset_names
-from brain2pix.config.run import DEMO_METHOD
+from brain2pix.config.defaults import DEMO_METHOD
 from brain2pix.data.splits import evaluation_set
 from brain2pix.data.subject import open_subject
 from brain2pix.errors import ConfigError, unknown_name

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from brain2pix.config.base import Settings
+from brain2pix.config.defaults import DEMO_METHOD
 from brain2pix.config.training import TrainingSettings
 
-DEMO_METHOD = "retino"  # which system the demo trains unless asked for another
 _DEVICE = "auto, cpu, cuda, cuda:N or mps; auto takes CUDA if there is any"
 _RUN = "run folder of a trained system"
 _SUBJECT = "subject's folder; None: the one the system was trained on"

@@ -20,27 +20,16 @@ def brain2pix(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
-def children_s():
-    """Processor time of ended children: unlike the wall clock it does not depend on who shares the cores."""
-    times = os.times()
-    return times.children_user + times.children_system
-
-
-def test_help_is_instant_and_loads_nothing_heavy():
+def test_help_loads_nothing_heavy():
     code = (
         "import sys\n"
         "from brain2pix.cli._main import run_arguments\n"
         "code = run_arguments(['--help'])\n"
-        "heavy = {'torch', 'napari', 'qtpy', 'PyQt5', 'pandas', 'nibabel', 'scipy', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'napari', 'qtpy', 'PyQt5', 'pandas', 'nibabel', 'scipy', 'matplotlib', 'numpy', 'pydantic'} & set(sys.modules)\n"
         "print('RESULT', code, sorted(heavy))"
     )
-    best_s = 9.0
-    for _ in range(3):
-        began_s = children_s()
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-        best_s = min(best_s, children_s() - began_s)
-        assert result.stdout.splitlines()[-1] == "RESULT 0 []"
-    assert best_s < 0.5
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.splitlines()[-1] == "RESULT 0 []"
     for command in COMMANDS:
         assert f"{command} " in result.stdout
 
