@@ -34,7 +34,8 @@ class LocalDecoderPhase(DecoderPhase):
     number : int, of the network
     """
 
-    method: "Retino"  # type: ignore[assignment]  # the losses need of a method what both systems have
+    # the losses of the phase need of a method, its decoder and settings what both systems have, but are typed for gaziv's
+    method: "Retino"  # type: ignore[assignment]
     decoder: LocalDecoder  # type: ignore[assignment]
 
     def __init__(self, method: "Retino", data: "TrainingData", number: int = 0) -> None:
