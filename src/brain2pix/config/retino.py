@@ -14,19 +14,26 @@ class FieldGridSettings(Settings):
 
     n_places: int = Field(16, ge=4, le=64, description="candidate centres along an edge of the image")
     sigmas: tuple[float, ...] = Field((0.0375, 0.075, 0.125), min_length=1, description="candidate sizes [share of the image edge]")
-    n_rounds: int = Field(6, ge=0, le=100, description="rounds of expectation maximisation that find the prior; 0: it stays as it starts")
+    n_rounds: int = Field(12, ge=0, le=100, description="rounds of expectation maximisation that find the prior; 0: it stays as it starts")
     prior_voxels: int = Field(1500, ge=1, description="at most this many voxels, drawn at random, find the prior that all share")
 
 
 class RetinoEncoderSettings(Settings):
     """Encoder: shared convolutions by gradient, fields and weights in closed form."""
 
-    channels: int = Field(16, ge=1, le=256, description="channels of each branch")
-    n_steps: int = Field(152, ge=0, description="gradient steps of the shared convolutions; 0: the closed form on random convolutions")
+    image_scales: int = Field(
+        3, ge=0, le=3, description="scales at which filters read the image itself, each half the size of the one before; 0: none"
+    )
+    image_channels: int = Field(32, ge=1, le=256, description="filters at each scale of the image")
+    first_tap: int = Field(
+        2, ge=0, description="first of the backbone's taps that is read; those before say little that the image does not"
+    )
+    channels: int = Field(16, ge=1, le=256, description="channels of each branch that reads the backbone")
+    n_steps: int = Field(76, ge=0, description="gradient steps of the shared convolutions; 0: the closed form on random convolutions")
     solve_every: int = Field(76, ge=1, description="steps between closed forms; 76 are 4 epochs of 1,200 pairs")
     batch: int = Field(64, ge=1, description="pairs per step")
     learning_rate: float = Field(2e-3, gt=0, description="of AdamW")
-    schedule: ScheduleSettings = ScheduleSettings(kind="cosine", cycles=2)
+    schedule: ScheduleSettings = ScheduleSettings(kind="cosine")
     cosine_weight: float = Field(0.3, ge=0, description="weight of (1 - cosine)/2 beside the squared error")
     shift_px: int = Field(2, ge=0, description="random shift of the training images, edges repeated [px]")
     cached_copies: int = Field(2, ge=0, description="frozen features kept for this many shifted copies; 0: computed anew at each step")
@@ -40,7 +47,7 @@ class LocalMapSettings(Settings):
     size: int = Field(32, ge=4, le=256, description="edge of the small pictures [px]")
     blocks: int = Field(16, ge=1, le=64, description="blocks along an edge of the pictures, each solved with penalties of its own")
     error_shares: tuple[float, ...] = Field(
-        (0.1, 0.5),
+        (0.05, 0.3),
         min_length=1,
         description="errors of the encoder that the map expects, one picture each [share of the variance of a predicted response]",
     )

@@ -65,10 +65,10 @@ class Retino(SelfSupervised):
     def new_encoder(self) -> FieldEncoder:
         """Make an encoder with a start of its own, drawn from torch's random numbers."""
         shapes = tap_shapes(self.options.backbone.name, self.image_size)
-        return FieldEncoder(self.subjects[0].n_voxels, shapes, self.image_size, self.options.encoder.channels).eval()
+        return FieldEncoder(self.subjects[0].n_voxels, shapes, self.image_size, self.options.encoder).eval()
 
     def features(self, images: "Tensor") -> "list[Tensor]":
-        """Give what the encoder reads of images [b 3 h w]: themselves, and the backbone's features."""
+        """Give what the encoder reads of images [b 3 h w]: themselves, and the backbone's deeper features."""
         return self.encoder.inputs(images, super().features(images))
 
     def phases(self, data: "TrainingData") -> "Iterator[Phase]":

@@ -18,18 +18,21 @@ def test_the_penalty_is_free_within_reach_rises_with_distance_and_ends():
     assert penalty[upper_right, 1] == pytest.approx(2 * (np.hypot(4.5, 4.5) / 3 - 1) ** 2)
 
 
-def test_blocks_solve_the_penalised_least_squares_problem():
+def test_blocks_solve_the_penalised_least_squares_problem_and_pass_into_each_other():
     rng = np.random.default_rng(0)
-    responses, picture = rng.standard_normal((60, 5)), rng.standard_normal((60, 3, 4, 4))
+    responses, picture = rng.standard_normal((60, 5)), rng.standard_normal((60, 3, 6, 6))
     penalty = rng.uniform(0, 2, (4, 5))
     covariance, cross = responses.T @ responses / 60, np.einsum("nv,ncyx->vcyx", responses, picture) / 60
     ours = solve_blocks(*(torch.from_numpy(part) for part in (covariance, cross, penalty)), blocks=2).numpy()
-    for number, (row, column) in enumerate([(0, 0), (0, 2), (2, 0), (2, 2)]):
-        part = picture[:, :, row : row + 2, column : column + 2].reshape(60, -1)
+    expected = np.zeros((5, 3, 6, 6))
+    towards_second = np.interp(np.arange(6), [1, 4], [0, 1])  # pixels 1 and 4 are the middles of the blocks
+    for number in range(4):
         # the same minimum, written as ordinary least squares with one more row for each penalty
         stacked = np.vstack([responses, np.diag(np.sqrt(60 * penalty[number]))])
-        theirs, *_ = np.linalg.lstsq(stacked, np.vstack([part, np.zeros((5, part.shape[1]))]), rcond=None)
-        np.testing.assert_allclose(ours[:, :, row : row + 2, column : column + 2].reshape(5, -1), theirs, atol=1e-10)
+        theirs, *_ = np.linalg.lstsq(stacked, np.vstack([picture.reshape(60, -1), np.zeros((5, 108))]), rcond=None)
+        down, across = (towards_second if second else 1 - towards_second for second in divmod(number, 2))
+        expected += theirs.reshape(5, 3, 6, 6) * np.outer(down, across)
+    np.testing.assert_allclose(ours, expected, atol=1e-10)
 
 
 def test_moments_of_chunks_equal_numpy():
