@@ -91,6 +91,9 @@ class RetinotopicMap:
     field_of_view_deg : float
     quality_name : str
     source : str, e.g. "encoder gradients of gaziv"
+    accuracy : float array, [v], or None: the encoder's r on test images over its noise ceiling, not clipped;
+        NaN where that is unknown
+    accuracy_name : str, what `accuracy` was measured on, or why there is none
     """
 
     x0_deg: "NDArray[np.float32]"
@@ -100,9 +103,13 @@ class RetinotopicMap:
     field_of_view_deg: float
     quality_name: str = "held-out r"
     source: str = ""
+    accuracy: "NDArray[np.float32] | None" = None
+    accuracy_name: str = ""
 
     def __post_init__(self) -> None:
         shapes = {name: getattr(self, name).shape for name in ("x0_deg", "y0_deg", "sigma_deg", "quality")}
+        if self.accuracy is not None:
+            shapes["accuracy"] = self.accuracy.shape
         if len(set(shapes.values())) != 1 or self.x0_deg.ndim != 1:
             raise ShapeError(f"a map needs one value per voxel in each of its parts, got shapes {shapes}")
 

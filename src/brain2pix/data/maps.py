@@ -1,7 +1,7 @@
 """Retinotopic maps on disk: NIfTI volumes, GIFTI surfaces and one JSON that says what the numbers mean."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 SCHEMA = "b2p-1"
 CONVENTION = "x0 right, y0 up, degrees from fixation; angle = atan2(y0, x0) in 0..360, 0 = right horizontal, 90 = up, counter-clockwise"
 # What other programs call the same quantity: prfanalyze writes the second names.
-_ALIASES = {"x0": ("x0", "centerx0"), "y0": ("y0", "centery0"), "sigma": ("sigma", "sigmamajor"), "quality": ("quality", "r2")}
+_ALIASES = {
+    "x0": ("x0", "centerx0"),
+    "y0": ("y0", "centery0"),
+    "sigma": ("sigma", "sigmamajor"),
+    "quality": ("quality", "r2"),
+    "accuracy": ("accuracy",),  # ours alone, and not in our older maps
+}
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,18 @@ class StoredMaps:
         row[tuple(self.ijk.T)] = np.arange(len(self.ijk))
         place = row[tuple(wanted.T)]
         source = self.retinotopy
-        parts = (np.where(place >= 0, part[place], np.nan) for part in (source.x0_deg, source.y0_deg, source.sigma_deg, source.quality))
-        x0, y0, sigma, quality = (part.astype(np.float32) for part in parts)
-        return RetinotopicMap(x0, y0, sigma, quality, source.field_of_view_deg, source.quality_name, source.source)
+
+        def placed(part: "NDArray[np.float32]") -> "NDArray[np.float32]":
+            return np.where(place >= 0, part[place], np.nan).astype(np.float32)
+
+        return replace(
+            source,
+            x0_deg=placed(source.x0_deg),
+            y0_deg=placed(source.y0_deg),
+            sigma_deg=placed(source.sigma_deg),
+            quality=placed(source.quality),
+            accuracy=None if source.accuracy is None else placed(source.accuracy),
+        )
 
 
 def write_maps(
@@ -105,6 +120,9 @@ def write_maps(
         _write_surfaces(beside, retinotopy, subject, index, label)
         write_json(beside / f"{subject.name}_desc-{label}_prf.json", _describe(retinotopy, subject))
     folder.mkdir(exist_ok=True)
+    for stale in folder.glob(f"*_desc-{label}_accuracy.*"):  # of a map of before: it must not stand beside one without
+        if not (staging / stale.name).exists():
+            stale.unlink()
     written = [file.replace(folder / file.name) for file in sorted(staging.iterdir())]
     staging.rmdir()
     return written
@@ -148,13 +166,15 @@ def read_maps(folder: "Path", label: str | None = None) -> StoredMaps:
         field_of_view_deg=float(description.get("FieldOfViewDeg", np.nan)),
         quality_name=str(description.get("QualityMeasure", "unknown")),
         source=str(description.get("Model", first.name)),
+        accuracy=parts.get("accuracy"),
+        accuracy_name=str(description.get("AccuracyMeasure", "")),
     )
     return StoredMaps(retinotopy, ijk, space, description)
 
 
 def quantities(retinotopy: RetinotopicMap) -> "dict[str, NDArray[np.float32]]":
-    """Name the maps as their files: x0, y0, sigma, quality and, derived, angle and ecc, each [v]."""
-    return {
+    """Name the maps as their files: x0, y0, sigma, quality, accuracy if there is one and, derived, angle and ecc, each [v]."""
+    found = {
         "x0": retinotopy.x0_deg,
         "y0": retinotopy.y0_deg,
         "sigma": retinotopy.sigma_deg,
@@ -162,6 +182,7 @@ def quantities(retinotopy: RetinotopicMap) -> "dict[str, NDArray[np.float32]]":
         "ecc": retinotopy.eccentricity_deg,
         "quality": retinotopy.quality,
     }
+    return found if retinotopy.accuracy is None else {**found, "accuracy": retinotopy.accuracy}
 
 
 def _write_volumes(folder: "Path", retinotopy: RetinotopicMap, subject: "Subject", index: "NDArray[np.int64]", label: str) -> None:
@@ -198,6 +219,7 @@ def _describe(retinotopy: RetinotopicMap, subject: "Subject") -> dict[str, Any]:
         "Convention": CONVENTION,
         "FieldOfViewDeg": retinotopy.field_of_view_deg,
         "QualityMeasure": retinotopy.quality_name,
+        "AccuracyMeasure": retinotopy.accuracy_name,
         "Subject": subject.name,
         "Dataset": subject.title,
         "Space": subject.space.name,
@@ -207,7 +229,7 @@ def _describe(retinotopy: RetinotopicMap, subject: "Subject") -> dict[str, Any]:
 
 
 def _unit(quantity: str, retinotopy: RetinotopicMap) -> str:
-    return retinotopy.quality_name if quantity == "quality" else "deg"
+    return {"quality": retinotopy.quality_name, "accuracy": "r / noise ceiling"}.get(quantity, "deg")
 
 
 def _find(folder: "Path", names: tuple[str, ...], label: str | None) -> "Path | None":

@@ -2,7 +2,7 @@
 
 The angle map is our own: four anchors (right vermilion, up cream, left blue, down dark), joined by straight lines in CIE Lab. Any two
 angles at least 60 degrees apart differ by 28 or more (CIE76) in normal, deutan, protan and tritan vision alike; HSV, the field's habit,
-falls to 0.1. Every map keeps 20 or more away from the two greys of the curvature beneath. Viridis, plasma and magma are CC0.
+falls to 0.1. Every map keeps 20 or more away from the two greys of the curvature beneath. Viridis, plasma, magma and inferno are CC0.
 """
 
 from typing import TYPE_CHECKING
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 ANGLE_ANCHORS = np.array([[0.82, 0.22, 0.06], [1.0, 0.96, 0.82], [0.26, 0.55, 0.93], [0.15, 0.06, 0.16]])  # right, up, left, down
 MERIDIAN_ANCHORS = np.array([[0.92, 0.56, 0.13], [0.93, 0.93, 0.92], [0.10, 0.35, 0.71]])  # lower vertical, horizontal, upper vertical
-# Viridis, plasma and magma at 17 evenly spaced places. Not cividis: its middle is the grey of the curvature beneath (CIE76 0.7).
+# Viridis, plasma and magma at 17 evenly spaced places; inferno, which bends more, at 25. Not cividis: its middle is the grey of the
+# curvature beneath (CIE76 0.7).
 _SEQUENTIAL = {
     "eccentricity": "44015448186a472d7b4240863b528b33638d2c728e26828e21918c1f9f8827ad813dbc745cc86381d34daadc32d5e21afde725",
     "size": "0d08873105974c02a16600a77e03a89511a1aa2395bc3587cc4778d9586ae56b5df07f4ff89441fdab33fdc328f9dd25f0f921",
     "quality": "0000040a08221d114736106b51127c6a1c818326819c2e7fb73779cf4070e55064f4695cfb8761fea571fec287fde0a1fcfdbf",
+    "accuracy": "000004050417110a30210c4a320a5e450a6957106e67166e781c6d8a226a9a2865ab2f5ebc3"
+    "754ca404ad84c3ee45a31ed6925f57b17f98e09fca108fbb61af9cb35f4df53f2f27dfcffa4",
 }
 TITLES = {
     "angle": "polar angle",
@@ -30,9 +33,12 @@ TITLES = {
     "eccentricity": "eccentricity",
     "size": "receptive field size",
     "quality": "quality",
+    "accuracy": "accuracy over noise ceiling",
 }
+LINEAR = ("quality", "accuracy")  # scales that are not logarithmic
 MAP_NAMES = tuple(TITLES)
-LIMITS = {"eccentricity": (0.5, 8.0), "size": (0.25, 4.0), "quality": (0.0, 1.0)}  # default; degrees on a log scale, quality linear
+# Defaults; degrees lie on a log scale, the others on a linear one.
+LIMITS = {"eccentricity": (0.5, 8.0), "size": (0.25, 4.0), "quality": (0.0, 1.0), "accuracy": (0.0, 1.0)}
 THRESHOLD = (0.1, 0.4)  # of a correlation: fully transparent, fully opaque
 GYRUS, SULCUS = 0.60, 0.40  # greys of the curvature beneath a map
 _TICKS_DEG = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -51,7 +57,7 @@ def map_colors(
     Parameters
     ----------
     values : float array, [v]; "angle" and "meridian": degrees, 0 = right horizontal, 90 = up; "eccentricity" and "size": degrees;
-        "quality": as it is
+        "quality" and "accuracy": as they are
     map_name : str, one of `MAP_NAMES`
     quality : float array, [v], or None = all opaque; becomes opacity, see `quality_alpha`
     threshold : (float, float), quality where colours begin to show and where they are opaque
@@ -124,6 +130,8 @@ def map_values(prf_map: "RetinotopicMap", map_name: str) -> "NDArray[np.float32]
         return prf_map.angle_deg
     if map_name == "eccentricity":
         return prf_map.eccentricity_deg
+    if map_name == "accuracy":
+        return np.full_like(prf_map.quality, np.nan) if prf_map.accuracy is None else prf_map.accuracy
     return prf_map.sigma_deg if map_name == "size" else prf_map.quality
 
 
@@ -151,10 +159,10 @@ def scale_position(values: "ArrayLike", map_name: str, limits: tuple[float, floa
     if map_name == "meridian":
         return _fold(numbers) / 180
     low, high = limits or LIMITS[map_name]
-    if not (high > low and (map_name == "quality" or low > 0)):
-        need = "rise" if map_name == "quality" else "rise and be positive"
+    if not (high > low and (map_name in LINEAR or low > 0)):
+        need = "rise" if map_name in LINEAR else "rise and be positive"
         raise ConfigError(f"limits of the {map_name} map must {need}, got {low} and {high}")
-    if map_name != "quality":
+    if map_name not in LINEAR:
         with np.errstate(divide="ignore"):  # an eccentricity of 0 takes the first colour
             numbers, low, high = np.log(np.maximum(numbers, 0)), np.log(low), np.log(high)
     return np.asarray(np.clip((numbers - low) / (high - low), 0, 1))
@@ -177,12 +185,12 @@ def eccentricity_limits(field_of_view_deg: float) -> tuple[float, float]:
 
 
 def scale_ticks(map_name: str, limits: tuple[float, float] | None = None) -> list[tuple[float, str]]:
-    """Places (0..1) and labels of ticks on the scale of eccentricity, size or quality."""
+    """Places (0..1) and labels of ticks on the scale of eccentricity, size, quality or accuracy."""
     if map_name not in LIMITS:
         raise ConfigError(unknown_name("map with a scale", map_name, LIMITS))
     low, high = limits or LIMITS[map_name]
     inside = [tick for tick in _TICKS_DEG if 0.999 * low <= tick <= 1.001 * high]
-    values = np.linspace(low, high, 5) if map_name == "quality" else np.array(inside)
+    values = np.linspace(low, high, 5) if map_name in LINEAR else np.array(inside)
     return [(float(place), f"{value:g}") for place, value in zip(scale_position(values, map_name, limits), values, strict=True)]
 
 
@@ -205,11 +213,11 @@ def wheel_image(
 
     Returns
     -------
-    uint8 array, [size size 4], RGBA, row 0 = top of the field; transparent outside. "size" and "quality": an upright bar, high at the top,
-    in the middle third; its ticks are `scale_ticks`.
+    uint8 array, [size size 4], RGBA, row 0 = top of the field; transparent outside. "size", "quality" and "accuracy": an upright bar,
+    high at the top, in the middle third; its ticks are `scale_ticks`.
     """
     _check_name(map_name)
-    if map_name in ("size", "quality"):
+    if map_name in ("size", *LINEAR):
         rgba = _bar(map_name, size)
     else:
         rgba = _wheel(map_name, size, field_of_view_deg, max_ecc_deg, limits)

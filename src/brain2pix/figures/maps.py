@@ -24,7 +24,7 @@ from brain2pix.figures._style import (
     styled,
 )
 from brain2pix.figures._surfaces import draw_mesh, draw_outlines, find_outlines, project, windows_around
-from brain2pix.figures.colormaps import TITLES, curvature_colors, eccentricity_limits, over, scale_ticks, wheel_image
+from brain2pix.figures.colormaps import LINEAR, TITLES, curvature_colors, eccentricity_limits, over, scale_ticks, wheel_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -173,7 +173,7 @@ def draw_legend(axes: "Axes", map_name: str, field_of_view_deg: float, limits: t
         _sign_legend(axes)
         return
     picture = wheel_image(map_name, 400, field_of_view_deg, limits=limits)
-    if map_name in ("size", "quality"):
+    if map_name in ("size", *LINEAR):
         axes.imshow(picture[:, 133:267], extent=(0, 0.14, 0, 1), interpolation="bilinear")
         for where, label in scale_ticks(map_name, limits):
             axes.plot([0.14, 0.18], [where, where], color=GREY, linewidth=0.8, clip_on=False)

@@ -1,17 +1,24 @@
 """The job that writes receptive fields: of the encoder, of the decoder, and how well the two agree."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import pearsonr
 
+from brain2pix.compute.jobs._inputs import open_run
+from brain2pix.compute.jobs.maps import relative_accuracy
 from brain2pix.compute.runner import run_job
 from brain2pix.compute.spec import JobSpec
 from brain2pix.data.maps import read_maps
 from brain2pix.data.subject import open_subject
 from brain2pix.errors import MissingDataError, NotSupportedError
 from brain2pix.evaluation import compare_maps, read_lines
+from brain2pix.events import CancelToken
 from brain2pix.methods.base import Method
+from brain2pix.methods.predictions import predict_responses
+from brain2pix.signals.ceilings import split_half_ceiling
 from brain2pix.training.run_folder import load_model
 
 
@@ -44,6 +51,39 @@ def test_decoder_fields_are_compared_with_the_encoders(trained, tiny_subject, tm
     read = run(tmp_path / "read", run=str(system), side="decoder", settings=settings)
     again = json.loads((read / "summary.json").read_text())["agreement"]
     assert again["median_distance_deg"] == pytest.approx(summary["agreement"]["median_distance_deg"], rel=1e-4)
+
+
+def test_accuracy_over_the_ceiling_is_stored_with_the_maps(trained, tiny_subject, tmp_path):
+    system = trained / "gaziv"
+    results = run(tmp_path / "out", run=str(system), settings={"n_images": 1, "max_spread": 1})
+    found = mapped(results, "encoder", system, tiny_subject)
+    loaded = open_run(system, tiny_subject, "cpu")
+    subject, rows = loaded.subject, loaded.subject.rows("test")
+    responses = subject.responses(rows, loaded.voxel_index)
+    shown = subject.trials["stimulus_id"].to_numpy()[rows]
+    names = sorted(set(shown))
+    measured = np.array([responses[shown == name].mean(axis=0) for name in names])
+    predicted = predict_responses(loaded.method, subject.images(names, loaded.method.image_size)).astype(np.float32)
+    ceiling = split_half_ceiling(responses, np.array([names.index(name) for name in shown])).ceiling
+    usable = np.flatnonzero(np.isfinite(found.accuracy))
+    assert len(usable) > 20 and f"{len(names)} test images" in found.accuracy_name
+    for voxel in usable[::5]:
+        r = pearsonr(predicted[:, voxel], measured[:, voxel]).statistic
+        # the ceiling draws its halves by the order of the images, which differs here
+        assert found.accuracy[voxel] == pytest.approx(r / ceiling[voxel], rel=0.1, abs=0.03)
+    assert (np.nan_to_num(ceiling[~np.isfinite(found.accuracy)]) < 0.3).all()
+
+
+@pytest.mark.parametrize(("change", "reason"), [("split", "no test trials"), ("repeat", "fewer than three test images with repeats")])
+def test_without_test_trials_or_repeats_there_is_no_accuracy_and_the_maps_say_why(trained, tiny_subject, change, reason):
+    loaded = open_run(trained / "gaziv", tiny_subject, "cpu")
+    trials = loaded.subject.trials.copy()
+    test = trials["split"] == "test"
+    again = test & trials.duplicated(["stimulus_id"])
+    trials.loc[test if change == "split" else again, "split"] = "aside"
+    bare = replace(loaded, subject=replace(loaded.subject, trials=trials))
+    values, why = relative_accuracy(bare, CancelToken())
+    assert values is None and reason in why and bare.subject.name in why
 
 
 def test_a_system_without_an_encoder_has_decoder_fields(trained, tiny_subject, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 
 import nibabel as nib
 import nilearn.image
@@ -138,6 +139,29 @@ def test_round_trip_keeps_voxels_without_a_field(subject, phantom, tmp_path):
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["prf"]  # no staging folder is left
 
 
+def test_accuracy_travels_with_the_map_and_goes_with_it(subject, phantom, tmp_path):
+    everything = np.arange(subject.n_voxels)
+    share = np.linspace(-0.2, 1.2, subject.n_voxels, dtype=np.float32)
+    share[5] = np.nan
+    write_maps(tmp_path, replace(phantom, accuracy=share, accuracy_name="r over a ceiling"), subject, everything)
+    found = read_maps(tmp_path)
+    np.testing.assert_array_equal(found.on(subject).accuracy, share)
+    np.testing.assert_array_equal(found.on(subject, everything[::-3]).accuracy, share[::-3])
+    assert found.retinotopy.accuracy_name == "r over a ceiling"
+    values = nib.load(tmp_path / "sub-01_hemi-L_desc-encoder_accuracy.func.gii").agg_data()
+    assert np.isfinite(values).sum() > 500
+    # written again without one, nothing of it is left
+    write_maps(tmp_path, replace(phantom, accuracy_name="no repeats"), subject, everything)
+    assert not list(tmp_path.glob("*_accuracy.*"))
+    again = read_maps(tmp_path).on(subject)
+    assert again.accuracy is None and again.accuracy_name == "no repeats"
+    # maps of before know nothing of it
+    file = tmp_path / "sub-01_desc-encoder_prf.json"
+    older = {key: value for key, value in json.loads(file.read_text()).items() if key != "AccuracyMeasure"}
+    file.write_text(json.dumps(older))
+    assert read_maps(tmp_path).on(subject).accuracy_name == ""
+
+
 def test_description(subject, phantom, tmp_path):
     write_maps(tmp_path, phantom, subject, np.arange(subject.n_voxels))
     values = json.loads((tmp_path / "sub-01_desc-encoder_prf.json").read_text())
@@ -184,6 +208,8 @@ def test_bad_maps(subject, phantom, tmp_path):
     everything = np.arange(subject.n_voxels)
     with pytest.raises(ShapeError, match=rf"the map has {subject.n_voxels} voxels, voxel_index 5"):
         write_maps(tmp_path, phantom, subject, everything[:5])
+    with pytest.raises(ShapeError, match="accuracy"):
+        replace(phantom, accuracy=np.zeros(3, dtype=np.float32))
     with pytest.raises(ConfigError, match="label 'a/b' of a map must be letters and digits"):
         write_maps(tmp_path, phantom, subject, everything, label="a/b")
     with pytest.raises(MissingDataError, match=r"holds no map of x0 \(\*_x0\.nii\.gz\); positions must be Cartesian"):

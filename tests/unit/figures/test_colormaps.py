@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -64,7 +65,9 @@ def test_no_colour_looks_like_the_curvature_beneath(map_name: str) -> None:
     assert np.linalg.norm(lab[:, None] - greys, axis=-1).min() > 20
 
 
-@pytest.mark.parametrize(("map_name", "reference"), [("eccentricity", "viridis"), ("size", "plasma"), ("quality", "magma")])
+@pytest.mark.parametrize(
+    ("map_name", "reference"), [("eccentricity", "viridis"), ("size", "plasma"), ("quality", "magma"), ("accuracy", "inferno")]
+)
 def test_sequential_maps_are_the_published_ones(map_name: str, reference: str) -> None:
     assert color_table(map_name, 256) == pytest.approx(mpl.colormaps[reference](np.arange(256))[:, :3], abs=0.025)
 
@@ -119,6 +122,9 @@ def test_voxels_are_coloured_by_their_fields() -> None:
     assert retinotopic_colors(fields, "eccentricity")[0, :3] == pytest.approx(map_colors([3], "eccentricity", limits=(0.5, 6))[0, :3])
     assert retinotopic_colors(fields, "size")[0, :3] == pytest.approx(map_colors([1], "size")[0, :3])
     assert retinotopic_colors(fields, "quality", threshold=None)[2, :3] == pytest.approx(map_colors([0.25], "quality")[0, :3])
+    assert (retinotopic_colors(fields, "accuracy", threshold=None)[:, 3] == 0).all()  # these fields come without one
+    scored = replace(fields, accuracy=np.array([0.5, 1.3, -0.2, 0.5, np.nan], dtype=np.float32))
+    assert retinotopic_colors(scored, "accuracy", threshold=None)[:3, :3] == pytest.approx(map_colors([0.5, 1, 0], "accuracy")[:, :3])
 
 
 def test_wheel_shows_the_field_with_up_at_the_top() -> None:
@@ -146,7 +152,7 @@ def test_wider_wheel_marks_the_edge_of_the_stimulus() -> None:
     assert np.ptp(plain[150, column - 3 : column + 4, :3].astype(int).sum(axis=1)) < 20
 
 
-@pytest.mark.parametrize("map_name", ["size", "quality"])
+@pytest.mark.parametrize("map_name", ["size", "quality", "accuracy"])
 def test_bar_has_high_values_at_the_top(map_name: str) -> None:
     bar = wheel_image(map_name, 90) / 255
     assert bar[0, 45, :3] == pytest.approx(color_table(map_name)[-1], abs=0.01)
@@ -154,7 +160,8 @@ def test_bar_has_high_values_at_the_top(map_name: str) -> None:
     assert (bar[:, :30, 3] == 0).all()
     ticks = scale_ticks(map_name)
     assert [place for place, _ in ticks] == sorted(place for place, _ in ticks)
-    assert {"size": ["0.25", "0.5", "1", "2", "4"], "quality": ["0", "0.25", "0.5", "0.75", "1"]}[map_name] == [label for _, label in ticks]
+    shown = ["0.25", "0.5", "1", "2", "4"] if map_name == "size" else ["0", "0.25", "0.5", "0.75", "1"]
+    assert shown == [label for _, label in ticks]
 
 
 def test_layers_mix_by_opacity() -> None:

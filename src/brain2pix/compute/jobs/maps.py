@@ -1,6 +1,6 @@
 """Read receptive fields from a trained encoder, or from a decoder, and write them as maps."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,12 @@ from brain2pix.config.prf import PRFSettings
 from brain2pix.data.maps import read_maps, write_maps
 from brain2pix.data.splits import evaluation_set
 from brain2pix.errors import NotSupportedError
-from brain2pix.evaluation import agreement_lines, compare_maps, voxel_correlation, write_lines
+from brain2pix.evaluation import agreement_lines, compare_maps, encoder_accuracy, voxel_correlation, write_lines
 from brain2pix.events import Progress
 from brain2pix.files import atomic_path, write_json
 from brain2pix.methods.predictions import predict_responses
 from brain2pix.prf import base_patterns, change_maps, check_centre, gradient_maps, input_images, receptive_fields
+from brain2pix.signals.ceilings import split_half_ceiling
 from brain2pix.stimulation import decode_function
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def _write(trained: TrainedRun, settings: PRFSettings, params: "MapsParams", con
     read = _encoder_fields if params.side == "encoder" else _decoder_fields
     fields = read(trained, settings, params, quality, context)
     folder = context.folder.results
-    written = write_maps(folder, fields.map, trained.subject, trained.voxel_index, label=params.side)
+    accuracy, accuracy_name = relative_accuracy(trained, context.cancel) if params.side == "encoder" else (None, "")
+    stored = replace(fields.map, accuracy=accuracy, accuracy_name=accuracy_name)
+    written = write_maps(folder, stored, trained.subject, trained.voxel_index, label=params.side)
     summary: dict[str, Any] = {
         "n_voxels": int(trained.voxel_index.size),
         "side": params.side,
@@ -67,6 +70,7 @@ def _write(trained: TrainedRun, settings: PRFSettings, params: "MapsParams", con
         "source": fields.map.source,
         "used": fields.used,
         "quality": fields.map.quality_name,
+        "accuracy": accuracy_name,
         "simulated": trained.subject.simulated,
         "files": [file.name for file in written],
     }
@@ -201,3 +205,20 @@ def encoder_quality(trained: TrainedRun, split: str | None, cancel: "CancelToken
     predicted = predict_responses(trained.method, held_out.images, cancel)
     r = voxel_correlation(predicted.astype(np.float32), held_out.responses)
     return np.nan_to_num(r).astype(np.float32), f"r of the encoder on {len(held_out.stimulus_ids)} {split} images"
+
+
+def relative_accuracy(trained: TrainedRun, cancel: "CancelToken") -> "tuple[NDArray[np.float32] | None, str]":
+    """Accuracy of the encoder on the test images over its noise ceiling, [v], with what it was measured on; None with the reason.
+
+    It is only shown: nothing is chosen by it, so the test images stay what they are.
+    """
+    name = trained.subject.name
+    if not _rows(trained, "test").size:
+        return None, f"{name} has no test trials"
+    shown = evaluation_set(trained.subject, trained.voxel_index, "test", trained.method.image_size)
+    ceiling = split_half_ceiling(shown.repeats.values, shown.repeats.image_index).ceiling
+    if not np.isfinite(ceiling).any():
+        return None, f"no noise ceiling: {name} has fewer than three test images with repeats, or they give no reliable voxel"
+    predicted = predict_responses(trained.method, shown.images, cancel).astype(np.float32)
+    found = encoder_accuracy(predicted, shown.responses, ceiling).r_over_ceiling.astype(np.float32)
+    return found, f"r of the encoder on {len(shown.stimulus_ids)} test images over the split-half noise ceiling"
