@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m napari_brain2pix", description="Open the brain2pix window.")
     parser.add_argument("path", nargs="?", type=Path, help="a native subject folder, or a folder made by `brain2pix demo`")
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="save a picture of the whole window (PNG) and leave")
-    parser.add_argument("--view", choices=("volume", "inflated", "flat"), help="which view to start with")
+    parser.add_argument("--view", choices=("volume", "inflated", "flat", "sphere"), help="which view to start with")
     options = parser.parse_args(arguments)
     try:
         require_qt()
@@ -52,7 +52,7 @@ def open_window(path: Path | None, view: str | None) -> tuple[Any, Any]:
     Parameters
     ----------
     path : Path or None
-    view : "volume", "inflated", "flat" or None for the first look
+    view : "volume", "inflated", "flat", "sphere" or None for the first look
 
     Returns
     -------

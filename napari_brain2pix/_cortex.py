@@ -1,4 +1,4 @@
-"""Where each hemisphere stands in the inflated and the flat view, and the lines around its areas. Plain numpy.
+"""Where each hemisphere stands in the inflated, the spherical and the flat view, and the lines around its areas. Plain numpy.
 
 Left is left in every view: the left hemisphere is drawn at smaller x, and the camera looks with x to the right.
 """
@@ -45,7 +45,7 @@ class Hemisphere:
     Parameters
     ----------
     name : "L" or "R"
-    shapes : dict, what the subject has of "inflated", "flat" and "pial"; only the last lies in world mm
+    shapes : dict, what the subject has of "inflated", "sphere", "flat" and "pial"; only the last lies in world mm
     grey : float32 array, [p], binarised folding
     voxel : int array, [p], row of the subject's voxel table; -1 where none is near
     """
@@ -91,9 +91,9 @@ def build_cortex(subject: "Subject") -> Cortex:
         try:
             voxel = subject.vertex_voxels(name)
         except Brain2PixError as error:
-            return Cortex({}, {"inflated": str(error), "flat": str(error)})
+            return Cortex({}, dict.fromkeys(PLACES, str(error)))
         shapes = {}
-        for view, place in (("inflated", place_inflated), ("flat", place_flat), ("pial", place_as_is)):
+        for view, place in PLACES.items():
             try:
                 mesh = subject.mesh(name, view)
             except Brain2PixError as error:
@@ -212,6 +212,9 @@ def label_places(shape: Shape, label: "NDArray[np.integer]", codes: "list[int]",
             points = shape.vertices[members]
             places[code] = int(members[np.argmin(np.linalg.norm(points - points.mean(axis=0), axis=1))])
     return places
+
+
+PLACES = {"inflated": place_inflated, "sphere": place_inflated, "flat": place_flat, "pial": place_as_is}  # a mesh of each kind to its view
 
 
 def _shape(vertices: "NDArray[np.floating]", faces: "NDArray[np.integer]") -> Shape:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 
-T1, MAP, AREAS, REGION = "T1w", "Retinotopic map", "Areas", "Region"
+T1, MAP, AREAS, REGION, CHOSEN = "T1w", "Retinotopic map", "Areas", "Region", "Selected voxels"
+CHOSEN_DOTS = "Selected places"
 LEFT, RIGHT, BORDERS, REGION_LINE, NAMES = "Left hemisphere", "Right hemisphere", "Area borders", "Region border", "Area names"
 HEMISPHERES = {"L": LEFT, "R": RIGHT}
-VOLUME_LAYERS, SURFACE_LAYERS = (T1, MAP, AREAS, REGION), (LEFT, RIGHT, BORDERS, REGION_LINE, NAMES)
 
 SPACE = {"units": ("mm", "mm", "mm"), "axis_labels": ("R", "A", "S")}
 # Okabe-Ito, safe for colour-blind eyes; V1-V3 first, then the category areas in turn
@@ -34,6 +34,10 @@ MAP_RELIEF = 0.35  # of the relief that the cortex around a map has
 OUTLINE_MM, MOST_CELLS = 0.6, 48e6
 GLASS_LOOK = (0.35, 1.0, -0.35)  # of the first look at the 3-D volume
 INK, PAPER, REGION_COLOUR = (0.06, 0.07, 0.09), (0.96, 0.96, 0.96), (1.0, 0.86, 0.25)
+CHOSEN_COLOUR = (0.25, 1.0, 0.65)  # in none of the maps
+DOT_MM, DOT_LIFT_MM = 4.5, 1.5
+# Colours and opacities of a map in a volume: with one entry for nothing they fill the 1024 texels of a colour map on the graphics card.
+VALUE_STEPS, OPACITY_STEPS = 93, 11
 
 
 def area_names(subject: "Subject") -> list[str]:
@@ -101,6 +105,46 @@ def region_layer(subject: "Subject", mask: "NDArray[np.bool_]", folder: Path, fi
     return cells, {**settings, "metadata": _origin(folder)}, "labels"
 
 
+def chosen_layer(subject: "Subject", rows: "NDArray[np.integer]", folder: Path, finer: int = 1) -> LayerTuple:
+    """Label selected voxels, in a box of its own around them: to move a selection must not mean to fill the whole volume."""
+    cells = subject.ijk[rows] if len(rows) else np.zeros((0, 3), dtype=np.int64)
+    low = cells.min(axis=0) - 1 if len(cells) else np.zeros(3, dtype=np.int64)
+    volume = np.zeros(cells.max(axis=0) + 2 - low if len(cells) else (3, 3, 3), dtype=np.uint8)
+    volume[tuple((cells - low).T)] = 1
+    affine = subject.space.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ low
+    fine, affine = _finer(volume, affine, finer)
+    settings = {"name": CHOSEN, "affine": affine, "colormap": {1: CHOSEN_COLOUR, None: "transparent"}, "opacity": 1.0, **SPACE}
+    return fine, {**settings, "metadata": _origin(folder)}, "labels"
+
+
+def dots_layer(places: "NDArray[np.floating]", folder: Path) -> LayerTuple:
+    """Mark selected places of a 3-D view with dots.
+
+    Parameters
+    ----------
+    places : float array, [n 3], display mm
+    folder : Path, noted in the layer
+    """
+    settings = {
+        "name": CHOSEN_DOTS,
+        "size": DOT_MM,
+        "face_color": [*CHOSEN_COLOUR, 1.0],
+        "border_color": [*INK, 1.0],
+        "border_width": 0.18,
+        **SPACE,
+        "metadata": _origin(folder),
+    }
+    return np.asarray(places, dtype=np.float32).reshape(-1, 3), settings, "points"
+
+
+def dot_places(cortex: "Cortex", view: str, vertices: "dict[str, NDArray[np.int64]]") -> "NDArray[np.float32]":
+    """Places a little above chosen vertices of both hemispheres, [n 3]: dots would sink into the curved surface."""
+    shapes = {hemi: side.shapes[view] for hemi, side in cortex.hemispheres.items()}
+    lifted = [shapes[hemi].vertices[chosen] + DOT_LIFT_MM * shapes[hemi].normals[chosen] for hemi, chosen in vertices.items()]
+    return np.concatenate(lifted) if lifted else np.zeros((0, 3), dtype=np.float32)
+
+
 def outline_grid(subject: "Subject") -> int:
     """Cells per voxel edge that make an outline of one cell look thin, within what memory allows."""
     wanted = round(float(np.mean(subject.space.voxel_mm)) / OUTLINE_MM)
@@ -108,29 +152,24 @@ def outline_grid(subject: "Subject") -> int:
     return max(1, min(wanted, possible))
 
 
-def map_layer(subject: "Subject", view: "MapView", folder: Path, *, solid: bool = False) -> LayerTuple:
-    """One map as a volume: nearest neighbour, because angles must not be averaged; transparent where there is no value.
+def map_layer(subject: "Subject", view: "MapView", folder: Path) -> LayerTuple:
+    """One map as a volume of its values: nearest neighbour, because angles must not be averaged; transparent where there is none.
 
     Parameters
     ----------
     subject : Subject
     view : MapView
     folder : Path, noted in the layer
-    solid : bool, for 3-D rendering, where graphics cards disagree about NaN: write a value below the scale instead
     """
     from napari.utils.colormaps import Colormap
 
-    table = view.kind.table()
-    colours = np.concatenate([np.zeros((1, 4)), np.concatenate([table[[0, *range(len(table))]], np.ones((len(table) + 1, 1))], axis=1)])
-    step = (view.kind.high - view.kind.low) / len(table)
-    below = view.kind.low - 2 * step
-    volume = np.full(subject.space.shape, below if solid else np.nan, dtype=np.float32)
+    volume = np.full(subject.space.shape, np.nan, dtype=np.float32)
     volume[_cells(subject, view.shown)] = view.value[view.shown]
     settings = {
         "name": MAP,
         "affine": subject.space.affine,
-        "colormap": Colormap(colours, name=f"brain2pix {view.kind.name}", interpolation="zero", nan_color="transparent"),
-        "contrast_limits": (below, view.kind.high),
+        "colormap": Colormap(view.kind.table(), name=f"brain2pix {view.kind.name}", interpolation="zero", nan_color="transparent"),
+        "contrast_limits": (view.kind.low, view.kind.high),
         "interpolation2d": "nearest",
         "interpolation3d": "nearest",
         "rendering": "translucent",
@@ -138,6 +177,46 @@ def map_layer(subject: "Subject", view: "MapView", folder: Path, *, solid: bool 
         "metadata": _origin(folder),
     }
     return volume, settings, "image"
+
+
+def faded_map_layer(subject: "Subject", view: "MapView", folder: Path) -> LayerTuple:
+    """One map as a volume of codes that stand for colour and opacity: voxels fade with their quality, in slices and in 3-D alike.
+
+    An image layer has one opacity for all, and 3-D rendering takes no colours per voxel; 0 is nothing.
+
+    Parameters
+    ----------
+    subject : Subject
+    view : MapView
+    folder : Path, noted in the layer
+    """
+    from napari.utils.colormaps import Colormap
+
+    table = view.kind.colours(np.linspace(view.kind.low, view.kind.high, VALUE_STEPS))
+    opacity = np.linspace(0, 1, OPACITY_STEPS + 1)[1:]
+    entries = np.concatenate([np.tile(table, (OPACITY_STEPS, 1)), np.repeat(opacity, VALUE_STEPS)[:, None]], axis=1)
+    volume = np.zeros(subject.space.shape, dtype=np.float32)
+    volume[_cells(subject, view.shown)] = _codes(view)[view.shown]
+    settings = {
+        "name": MAP,
+        "affine": subject.space.affine,
+        "colormap": Colormap(np.concatenate([np.zeros((1, 4)), entries]), name=f"brain2pix {view.kind.name}", interpolation="zero"),
+        "contrast_limits": (-0.5, len(entries) + 0.5),  # each code in the middle of its texel
+        "interpolation2d": "nearest",
+        "interpolation3d": "nearest",
+        "rendering": "translucent",
+        **SPACE,
+        "metadata": _origin(folder),
+    }
+    return volume, settings, "image"
+
+
+def _codes(view: "MapView") -> "NDArray[np.int64]":
+    """Entry of each voxel in the colours of `faded_map_layer`, [v]; meaningless where nothing is shown."""
+    span = np.nan_to_num((view.value - view.kind.low) / (view.kind.high - view.kind.low))
+    value = np.clip(np.rint(span * (VALUE_STEPS - 1)), 0, VALUE_STEPS - 1).astype(np.int64)
+    opacity = np.clip(np.rint(view.alpha * OPACITY_STEPS), 1, OPACITY_STEPS).astype(np.int64)
+    return 1 + (opacity - 1) * VALUE_STEPS + value
 
 
 def surface_layer(cortex: "Cortex", hemi: str, view: str, colours: "NDArray[np.float32]", folder: Path) -> LayerTuple:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain2pix.figures.colormaps import THRESHOLD, eccentricity_limits, map_colors, map_values, quality_alpha, visible
+from brain2pix.figures.colormaps import LIMITS, LINEAR, THRESHOLD, eccentricity_limits, map_colors, map_values, quality_alpha, visible
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KEPT_SHARE = 0.85  # of the voxels, where the threshold starts if quality is no correlation
 FAINTEST = 0.2  # opacity of the weakest voxel that is shown: what is counted can be seen
-TITLES = {"angle": "Polar angle", "eccentricity": "Eccentricity", "size": "Size", "quality": "Quality"}
+TITLES = {"angle": "Polar angle", "eccentricity": "Eccentricity", "size": "Size", "quality": "Quality", "accuracy": "Accuracy over ceiling"}
 STEPS = 256
 
 
@@ -40,7 +40,7 @@ class MapKind:
     @property
     def unit(self) -> str:
         """Sign after a number."""
-        return "" if self.kind == "quality" else "°"
+        return "" if self.kind in LINEAR else "°"
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -65,7 +65,16 @@ def map_kinds(found: "RetinotopicMap") -> dict[str, MapKind]:
         MapKind("size", max(small, 0.05), max(large, 0.1)),
         MapKind("quality", *_span(found.quality, 2, 98)),
     ]
+    if found.accuracy is not None and np.isfinite(found.accuracy).any():
+        kinds.append(MapKind("accuracy", *LIMITS["accuracy"]))
     return {kind.name: kind for kind in kinds}
+
+
+def why_no_accuracy(found: "RetinotopicMap") -> str:
+    """Say why there is no map of accuracy; empty if there is one."""
+    if "Accuracy over ceiling" in map_kinds(found):
+        return ""
+    return found.accuracy_name or "these maps were made before it was stored; make them again with <code>brain2pix maps</code>"
 
 
 def threshold_range(found: "RetinotopicMap") -> tuple[float, float, float]:
@@ -88,7 +97,7 @@ class MapView:
     alpha : float32 array, [v], 0..1
     colours : float32 array, [v 3], 0..1
     shown : bool array, [v]
-    n_mapped : int, voxels with a receptive field
+    n_mapped : int, voxels with a receptive field, or with a value if that is not about fields
     """
 
     kind: MapKind
@@ -102,7 +111,7 @@ class MapView:
 def map_view(found: "RetinotopicMap", kind: MapKind, threshold: float) -> MapView:
     """Colour receptive fields and decide which are shown.
 
-    Receptive fields that miss the stimulus are hidden, not moved to its edge.
+    Receptive fields that miss the stimulus are hidden, not moved to its edge. How well a voxel is predicted does not need a field.
 
     Parameters
     ----------
@@ -111,12 +120,15 @@ def map_view(found: "RetinotopicMap", kind: MapKind, threshold: float) -> MapVie
     threshold : float, least quality
     """
     value = np.asarray(map_values(found, kind.kind), dtype=np.float32)
+    mapped = np.isfinite(value) if kind.kind == "accuracy" else np.isfinite(found.eccentricity_deg)
     with np.errstate(invalid="ignore"):
-        shown = visible(found) & np.isfinite(value) & (found.quality >= threshold)
+        shown = mapped & np.isfinite(value) & (found.quality >= threshold)
+    if kind.kind != "accuracy":
+        shown &= visible(found)
     low, _, high = threshold_range(found)
     ramp = (THRESHOLD[1] - THRESHOLD[0]) * (high - low)
     alpha = np.where(shown, np.maximum(quality_alpha(found.quality, (threshold, threshold + ramp)), FAINTEST), 0)
-    return MapView(kind, value, alpha.astype(np.float32), kind.colours(value), shown, int(np.isfinite(found.eccentricity_deg).sum()))
+    return MapView(kind, value, alpha.astype(np.float32), kind.colours(value), shown, int(mapped.sum()))
 
 
 def _span(values: "NDArray[np.floating]", low: float, high: float) -> tuple[float, float]:

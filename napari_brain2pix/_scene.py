@@ -1,4 +1,4 @@
-"""The brain in the viewer: which layers are there, from where one looks, and which side is left."""
+"""The brain in the viewer: which layers are there, from where one looks, what a click means, and which side is left."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,15 +6,20 @@ import numpy as np
 
 from napari_brain2pix import _layers as layers
 from napari_brain2pix._cortex import Cortex, build_cortex
+from napari_brain2pix._guard import guarded
+from napari_brain2pix._pick import CortexPicker, vertices_of, voxel_at, voxel_on_ray
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
     from napari_brain2pix._maps import MapView
+    from napari_brain2pix._state import Selection, State
     from napari_brain2pix._workspace import Workspace
 
-VIEWS = ("volume", "inflated", "flat")
+VIEWS = ("volume", "inflated", "flat", "sphere")
 PLANES = ("axial", "coronal", "sagittal", "3d")
 # World axes are 0 = R, 1 = A, 2 = S: (slider, upwards, to the right). With rightwards and upwards axes, right is right.
 PLANE_ORDER = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
@@ -22,9 +27,12 @@ SLICING = ("towards", "up", "right")
 # The default 3-D camera of napari: with axes in their own order it does not mirror, and meshes are lit from outside.
 SPACE_3D = ("towards", "down", "right")
 UP = (0.0, 0.0, 1.0)
-LOOK = {"inflated": (0.0, 1.0, 0.12), "flat": (0.0, 1.0, 0.0), "3d": layers.GLASS_LOOK}  # from behind the head
+# From behind the head; V1 lies low on the sphere.
+LOOK = {"inflated": (0.0, 1.0, 0.12), "flat": (0.0, 1.0, 0.0), "sphere": (0.0, 1.0, 0.6), "3d": layers.GLASS_LOOK}
 PERSPECTIVE = 12.0  # degrees: visual cortex, which is nearest, looks larger than what lies in front of it
-BORDER_MM = {"inflated": 0.55, "flat": 0.7}
+BORDER_MM = {"inflated": 0.55, "flat": 0.7, "sphere": 0.7}
+STILL_PX = 4  # a press that moves less is a click; more turns the brain
+SIDE_NAMES = {"L": "left", "R": "right"}
 SIDES = ("brain2pix left", "brain2pix right", "brain2pix caption")
 
 
@@ -34,12 +42,15 @@ class Scene:
     Parameters
     ----------
     viewer : napari.Viewer
+    state : State, told of clicks and of problems
     """
 
-    def __init__(self, viewer: "Viewer") -> None:
-        self.viewer = viewer
+    def __init__(self, viewer: "Viewer", state: "State") -> None:
+        self.viewer, self.state = viewer, state
         self.workspace: Workspace | None = None
         self.cortex = Cortex()
+        self._picker = CortexPicker(self.cortex)
+        self._chosen: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.view = "volume"
         self.plane = "axial"
         self._map: MapView | None = None
@@ -59,16 +70,18 @@ class Scene:
         self.workspace, self._map = workspace, found
         subject, folder = workspace.subject, workspace.folder
         self.cortex = build_cortex(subject)
+        self._picker = CortexPicker(self.cortex)
         self._parts = layers.area_parts(subject)
         self._labels = layers.vertex_labels(subject, self.cortex, self._parts)
         self._region = np.zeros(len(subject.voxels), dtype=bool)
         # Labels with features must be added in 2-D: napari 0.9 fails on them in 3-D under the pointer.
         self.viewer.dims.ndisplay = 2
         self._add(layers.t1_layer(subject, folder))
-        self._add(layers.map_layer(subject, found, folder) if found is not None else None)
+        self._add(layers.faded_map_layer(subject, found, folder) if found is not None else None)
         self._finer = layers.outline_grid(subject)
         self._add(layers.area_layer(subject, folder, self._finer))
         self._add(layers.region_layer(subject, self._region, folder, self._finer))
+        self._add(layers.chosen_layer(subject, self._chosen, folder, self._finer))
         self.set_view("volume")
 
     def clear(self) -> None:
@@ -76,15 +89,16 @@ class Scene:
         for layer in [layer for layer in self.viewer.layers if layers.came_from(layer.metadata) is not None]:
             self.viewer.layers.remove(layer)
         self.workspace, self._map, self._region, self.cortex = None, None, None, Cortex()
+        self._picker, self._chosen = CortexPicker(self.cortex), np.empty(0, dtype=np.int64)
         self.set_caption("")
         self._update_sides()
 
     def set_view(self, view: str, plane: str | None = None) -> None:
-        """Look at the volume, or at the inflated or flat cortex.
+        """Look at the volume, or at the inflated, flat or spherical cortex.
 
         Parameters
         ----------
-        view : "volume", "inflated" or "flat"
+        view : "volume", "inflated", "flat" or "sphere"
         plane : "axial", "coronal", "sagittal" or "3d", for the volume; None keeps the last one
         """
         self.plane = plane or self.plane
@@ -95,6 +109,7 @@ class Scene:
             self._show_volume()
         else:
             self._show_surface(view, rebuild=previous != view or self._layer(layers.LEFT) is None)
+        self._mark()
         self._update_sides()
 
     def set_map(self, found: "MapView | None") -> None:
@@ -124,6 +139,15 @@ class Scene:
         if self.view != "volume" and self._layer(layers.REGION_LINE) is not None:
             self._set_mesh(layers.REGION_LINE, layers.region_mesh(self.cortex, self.view, mask, BORDER_MM[self.view]))
 
+    def set_selection(self, selection: "Selection") -> None:
+        """Mark selected voxels in the view that is shown; slices go to where they are."""
+        self._chosen = selection.rows
+        if self.workspace is None:
+            return
+        if self.viewer.dims.ndisplay == 2 and self._chosen.size and selection.source != "volume":
+            self._go_to_chosen()
+        self._mark()
+
     def set_caption(self, text: str) -> None:
         """State under the brain what is shown."""
         self._caption = text
@@ -138,7 +162,7 @@ class Scene:
     def _show_volume(self) -> None:
         viewer = self.viewer
         solid = self.plane == "3d"
-        self._set_visible(("T1w", layers.MAP, layers.AREAS, layers.REGION) if not solid else (layers.MAP,))
+        self._set_visible((layers.T1, layers.MAP, layers.AREAS, layers.REGION, layers.CHOSEN) if not solid else (layers.MAP,))
         if solid:
             self._outline(False)
             if self.cortex.has("pial"):
@@ -163,17 +187,17 @@ class Scene:
 
     def _outline(self, on: bool) -> None:
         """Draw labels as outlines; napari has none in 3-D and says so each time."""
-        for name in (layers.AREAS, layers.REGION):
+        for name in (layers.AREAS, layers.REGION, layers.CHOSEN):
             layer = self._layer(name)
             if layer is not None:
                 layer.contour = 1 if on else 0
 
-    def _fill_map(self, event: Any = None) -> None:
-        """Write the map into its volume, for 2-D or 3-D rendering."""
+    def _fill_map(self) -> None:
+        """Write the map into its volume."""
         layer = self._layer(layers.MAP)
         if layer is None or self._map is None or self.workspace is None:
             return
-        data, settings, _ = layers.map_layer(self.workspace.subject, self._map, self.workspace.folder, solid=self.viewer.dims.ndisplay == 3)
+        data, settings, _ = layers.faded_map_layer(self.workspace.subject, self._map, self.workspace.folder)
         layer.colormap, layer.data = settings["colormap"], data
         layer.contrast_limits_range = layer.contrast_limits = settings["contrast_limits"]
 
@@ -214,6 +238,84 @@ class Scene:
         layer.data = (vertices, faces)
         layer.vertex_colors = colours
 
+    # -- selected voxels ----------------------------------------------------------------------------------------------
+
+    def _mark(self) -> None:
+        """Mark the selected voxels: outlined in slices, as dots in 3-D."""
+        if self.view == "volume" and self.plane != "3d":
+            layer = self._layer(layers.CHOSEN)
+            if layer is not None:
+                box, settings, _ = layers.chosen_layer(self.workspace.subject, self._chosen, self.workspace.folder, self._finer)
+                layer.data, layer.affine = box, settings["affine"]
+            return
+        places, glass = self.workspace.subject.xyz[self._chosen], self.view == "volume"
+        if not glass and self.cortex.has(self.view):
+            places = layers.dot_places(self.cortex, self.view, vertices_of(self.cortex, self._chosen))
+        self._set_dots(places, "translucent_no_depth" if glass else "translucent")
+
+    def _set_dots(self, places: "NDArray[np.float32]", blending: str) -> None:
+        """Put dots in front of what is there; a layer of our own that the user removed comes back with the next selection."""
+        layer, active = self._layer(layers.CHOSEN_DOTS), self.viewer.layers.selection.active
+        if layer is not None:
+            self.viewer.layers.remove(layer)  # napari keeps sizes and colours of points that are replaced by more or fewer
+        if len(places):
+            self._add(layers.dots_layer(places, self.workspace.folder)).blending = blending
+            self.viewer.layers.selection.active = active
+
+    def _go_to_chosen(self) -> None:
+        """Move the slice to the selected voxels, unless it passes through one of them."""
+        subject, axis = self.workspace.subject, PLANE_ORDER[self.plane][0]
+        places = subject.xyz[self._chosen, axis]
+        if np.abs(places - self.viewer.dims.point[axis]).min() > subject.space.voxel_mm[axis] / 2:
+            slices, counts = np.unique(places, return_counts=True)
+            self.viewer.dims.set_point(axis, float(slices[counts.argmax()]))
+
+    @guarded
+    def _press(self, viewer: Any, event: Any) -> "Iterator[None] | None":
+        """Follow a press of the left button, unless the layer that is active wants it for itself."""
+        tool = str(getattr(viewer.layers.selection.active, "mode", "pan_zoom"))
+        if self.workspace is None or event.button != 1 or len(event.modifiers) or tool != "pan_zoom":
+            return None
+        return self._follow(event)
+
+    def _follow(self, event: Any) -> "Iterator[None]":
+        """Tell a click from a drag: turning the camera selects nothing."""
+        start, far = np.array(event.pos, dtype=float), 0.0
+        yield
+        while event.type == "mouse_move":
+            far = max(far, float(np.abs(np.array(event.pos) - start).max()))
+            yield
+        if max(far, float(np.abs(np.array(event.pos) - start).max())) <= STILL_PX:
+            self._click(np.array(event.position[-3:]), None if event.view_direction is None else np.array(event.view_direction[-3:]))
+
+    @guarded
+    def _click(self, place: "NDArray[np.float64]", direction: "NDArray[np.float64] | None") -> None:
+        """Select what lies under a click; where nothing does, select nothing."""
+        if self.view != "volume":
+            self._click_cortex(place, direction)
+            return
+        subject = self.workspace.subject
+        if direction is None:
+            row = voxel_at(subject, place)
+        else:  # what is not drawn cannot be pointed at
+            drawn = np.ones(len(subject.voxels), dtype=bool) if self._map is None else self._map.shown
+            row = voxel_on_ray(subject, place, direction, drawn)
+        if row >= 0:
+            self.state.select([row], "volume")
+        else:
+            self.state.clear_selection()
+
+    def _click_cortex(self, place: "NDArray[np.float64]", direction: "NDArray[np.float64] | None") -> None:
+        hit = self._picker.first(self.view, place, direction) if direction is not None and self.cortex.has(self.view) else None
+        if hit is None:
+            self.state.clear_selection()
+            return
+        self.state.select([hit.row] if hit.row >= 0 else [], "surface", f"{SIDE_NAMES[hit.hemi]} hemisphere, vertex {hit.vertex:,}")
+
+    @guarded
+    def _escape(self, viewer: Any) -> None:
+        self.state.clear_selection()
+
     # -- camera -------------------------------------------------------------------------------------------------------
 
     def _look(self, view: tuple[float, ...], extent: "tuple[NDArray[Any], NDArray[Any]]") -> None:
@@ -239,6 +341,7 @@ class Scene:
         camera.zoom = float((canvas / np.maximum(size_mm * margin, 1)).min())
         self._fitted = (centre, size_mm, axes, margin, camera.zoom)
 
+    @guarded
     def _refit(self, event: Any = None) -> None:
         """Follow the size of the canvas, unless the user has zoomed since."""
         if self._fitted is not None and self.workspace is not None:
@@ -254,8 +357,10 @@ class Scene:
         return points.min(axis=0), points.max(axis=0)
 
     def _focus(self) -> tuple[float, ...]:
-        """World point that the first slices go through: the middle of the mapped voxels, or of the first area."""
+        """World point that the first slices go through: a selected voxel, the middle of the mapped ones, or of the first area."""
         subject = self.workspace.subject
+        if self._chosen.size:
+            return tuple(float(value) for value in subject.xyz[self._chosen[len(self._chosen) // 2]])
         mask = np.ones(len(subject.voxels), dtype=bool)
         if self._map is not None and self._map.shown.any():
             mask = self._map.shown
@@ -277,7 +382,7 @@ class Scene:
             chosen = [side.shapes[view].vertices for side in sides.values()]
         points = np.concatenate(chosen)
         low, high = points.min(axis=0), points.max(axis=0)
-        grow = np.array([8.0, 0.0, 14.0])
+        grow = np.array([30.0, 0.0, 20.0] if view == "sphere" else [8.0, 0.0, 14.0])
         return low - grow, high + grow
 
     # -- left and right -----------------------------------------------------------------------------------------------
@@ -295,6 +400,7 @@ class Scene:
             rightwards = -rightwards
         return float(rightwards[shown.index(0)])
 
+    @guarded
     def _update_sides(self, event: Any = None) -> None:
         """Write L and R at the edges they lie at now, however the user turned the brain."""
         from napari.components.overlays import TextOverlay
@@ -311,6 +417,7 @@ class Scene:
         overlays[SIDES[2]].text = self._caption
         overlays[SIDES[2]].visible = bool(self._caption)
 
+    @guarded
     def _update_names(self, event: Any = None) -> None:
         """Hide area names on the far side of the brain."""
         layer = self._layer(layers.NAMES)
@@ -325,7 +432,12 @@ class Scene:
         camera, dims = self.viewer.scene.camera, self.viewer.dims
         size = self.viewer.canvas.events.size
         size.connect(self._refit) if on else size.disconnect(self._refit)
-        dims.events.ndisplay.connect(self._fill_map) if on else dims.events.ndisplay.disconnect(self._fill_map)
+        if on:
+            self.viewer.mouse_drag_callbacks.append(self._press)
+            self.viewer.bind_key("Escape", self._escape, overwrite=True)
+        elif self._press in self.viewer.mouse_drag_callbacks:
+            self.viewer.mouse_drag_callbacks.remove(self._press)
+            self.viewer.bind_key("Escape", None)
         for event in (camera.events.angles, camera.events.orientation, dims.events.order, dims.events.ndisplay):
             for callback in (self._update_sides, self._update_names):
                 event.connect(callback) if on else event.disconnect(callback)

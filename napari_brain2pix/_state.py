@@ -1,6 +1,6 @@
 """What the user has chosen. Panels change it and listen to it; no panel knows another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from napari_brain2pix._maps import MapKind, MapView, map_kinds, map_view, thresh
 from napari_brain2pix._workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 MEAN = "mean"  # the base "average response" in the protocol of the live decoder
@@ -27,6 +29,22 @@ class Region:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Voxels that the user pointed at, wherever that was: every view marks the same rows.
+
+    Parameters
+    ----------
+    rows : int array, [n], rows of the subject's voxel table, rising; empty for none
+    source : "volume", "surface", "field", or empty after clearing
+    place : str, where the user pointed, for people
+    """
+
+    rows: "NDArray[np.int64]" = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    source: str = ""
+    place: str = ""
+
+
 class State(QObject):
     """The opened workspace and everything chosen in it.
 
@@ -38,6 +56,7 @@ class State(QObject):
     map_changed : MapView or None
     region_changed : Region
     base_changed : stimulus id, or "mean"
+    selection_changed : Selection
     problem : str, for the user; empty when it is over
     """
 
@@ -47,6 +66,7 @@ class State(QObject):
     map_changed = Signal(object)
     region_changed = Signal(object)
     base_changed = Signal(str)
+    selection_changed = Signal(object)
     problem = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -59,6 +79,7 @@ class State(QObject):
         self.region = Region("", np.zeros(0, dtype=bool))
         self.view, self.plane = "volume", "axial"
         self.base = ""
+        self.selection = Selection()
 
     def open(self, path: Path) -> None:
         """Open a folder; on an error what was open stays.
@@ -80,9 +101,10 @@ class State(QObject):
         self.opened.emit(workspace)
         self.set_region(first_region(workspace.subject.areas))
         self.base_changed.emit(self.base)
+        self.clear_selection()
 
     def set_view(self, view: str, plane: str | None = None) -> None:
-        """Choose "volume", "inflated" or "flat", and for the volume "axial", "coronal", "sagittal" or "3d"."""
+        """Choose "volume", "inflated", "flat" or "sphere", and for the volume "axial", "coronal", "sagittal" or "3d"."""
         self.view, self.plane = view, plane or self.plane
         self.view_changed.emit(self.view, self.plane)
 
@@ -112,6 +134,16 @@ class State(QObject):
         """Choose a test image, or the mean response."""
         self.base = name
         self.base_changed.emit(name)
+
+    def select(self, rows: "Sequence[int] | NDArray[np.integer]", source: str, place: str = "") -> None:
+        """Choose voxels by their rows in the subject's voxel table, also hidden ones and those without a receptive field."""
+        self.selection = Selection(np.unique(np.asarray(rows, dtype=np.int64)), source, place)
+        self.selection_changed.emit(self.selection)
+
+    def clear_selection(self) -> None:
+        """Choose no voxel."""
+        self.selection = Selection()
+        self.selection_changed.emit(self.selection)
 
     def _remap(self) -> None:
         self.found = self._found()

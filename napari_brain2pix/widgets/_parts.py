@@ -18,10 +18,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_brain2pix._guard import guarded, guarded_paint, painting
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AMBER = QColor(255, 179, 71)
+MINT, DARK = QColor(64, 255, 166), QColor(15, 17, 22)  # selected voxels, here as on the brain
+MOST_CIRCLES = 60  # of selected fields; where there are more, only their centres are drawn
 
 
 def pixmap_of(picture: "NDArray[np.uint8]") -> QPixmap:
@@ -73,11 +77,13 @@ class Note(QLabel):
         self.setText(f"<small>{text}</small>" if text else "")
         self._fit()
 
+    @guarded
     def resizeEvent(self, event: Any) -> None:
         """Follow the width."""
         super().resizeEvent(event)
         self._fit()
 
+    @guarded
     def changeEvent(self, event: Any) -> None:
         """Follow the font, which comes with napari's style."""
         super().changeEvent(event)
@@ -136,6 +142,7 @@ class Choice(QWidget):
         if key in self.buttons:
             self.buttons[key].setChecked(True)
 
+    @guarded
     def _clicked(self) -> None:
         self.chosen.emit(self.current)
 
@@ -187,9 +194,11 @@ class NumberSlider(QWidget):
         self.field.setPrefix(before)
         self.field.setSuffix(after)
 
+    @guarded
     def _slid(self, tenths: int) -> None:
         self.field.setValue(tenths / 10)
 
+    @guarded
     def _typed(self, value: float) -> None:
         with QSignalBlocker(self.slider):
             self.slider.setValue(round(10 * value))
@@ -210,19 +219,18 @@ class Badge(QWidget):
         metrics = self.fontMetrics()
         return QSize(metrics.horizontalAdvance(self._text) + 18, metrics.height() + 6)
 
+    @guarded_paint
     def paintEvent(self, event: Any) -> None:
         """Draw the pill."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(self._colour, 1.2))
         fill = QColor(self._colour)
         fill.setAlpha(40)
-        painter.setBrush(fill)
         box = QRectF(self.rect()).adjusted(1, 1, -1, -1)
-        painter.drawRoundedRect(box, box.height() / 2, box.height() / 2)
-        painter.setPen(self.palette().color(self.foregroundRole()))
-        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, self._text)
-        painter.end()
+        with painting(self, QPainter.RenderHint.Antialiasing) as painter:
+            painter.setPen(QPen(self._colour, 1.2))
+            painter.setBrush(fill)
+            painter.drawRoundedRect(box, box.height() / 2, box.height() / 2)
+            painter.setPen(self.palette().color(self.foregroundRole()))
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, self._text)
 
 
 class Notice(QWidget):
@@ -253,18 +261,17 @@ class Notice(QWidget):
         """Say what it shows now; empty while it is hidden."""
         return "" if self.isHidden() else str(self.label.text())
 
+    @guarded_paint
     def paintEvent(self, event: Any) -> None:
         """Draw the edge."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
         fill = QColor(AMBER)
         fill.setAlpha(28)
-        painter.setBrush(fill)
-        painter.drawRoundedRect(QRectF(self.rect()), 3, 3)
-        painter.setBrush(AMBER)
-        painter.drawRoundedRect(QRectF(0, 0, 4, self.height()), 2, 2)
-        painter.end()
+        with painting(self, QPainter.RenderHint.Antialiasing) as painter:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(fill)
+            painter.drawRoundedRect(QRectF(self.rect()), 3, 3)
+            painter.setBrush(AMBER)
+            painter.drawRoundedRect(QRectF(0, 0, 4, self.height()), 2, 2)
 
 
 def outlined_text(painter: QPainter, where: QPointF, text: str, ink: QColor, around: QColor) -> None:
@@ -277,6 +284,30 @@ def outlined_text(painter: QPainter, where: QPointF, text: str, ink: QColor, aro
         painter.drawText(box.translated(*shift), Qt.AlignmentFlag.AlignCenter, text)
     painter.setPen(ink)
     painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+
+
+def paint_fields(painter: QPainter, circles: "NDArray[np.floating]", centre: QPointF, scale: float) -> None:
+    """Draw receptive fields: a dot where each has its centre, and a circle of one sigma around it if they are not too many.
+
+    Parameters
+    ----------
+    painter : QPainter
+    circles : float array, [n 3], x, y and sigma, degrees
+    centre : QPointF, fixation
+    scale : float, pixels per degree
+    """
+    places = [(QPointF(centre.x() + x * scale, centre.y() - y * scale), sigma * scale) for x, y, sigma in np.asarray(circles, dtype=float)]
+    many = len(places) > 1
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for pen in (QPen(DARK, 1.8 if many else 4.0), QPen(MINT, 0.8 if many else 2.0)):
+        painter.setPen(pen)
+        for place, radius in places if len(places) <= MOST_CIRCLES else []:
+            painter.drawEllipse(place, radius, radius)
+    painter.setPen(QPen(DARK, 1.0))
+    painter.setBrush(MINT)
+    for place, _ in places:
+        painter.drawEllipse(place, *((2.6, 2.6) if many else (3.4, 3.4)))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
 
 
 def picture_of_widget(widget: QWidget) -> "NDArray[np.uint8]":

@@ -102,5 +102,6 @@ class DataPanel(QWidget):
         self.summary.say(EMPTY)
         self.state.problem.emit(why)
 
+    @guarded(tell=False)
     def _complain(self, text: str) -> None:
         self.notice.say(text)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_brain2pix._maps import MapView
-    from napari_brain2pix._state import Region
+    from napari_brain2pix._state import Region, Selection
     from napari_brain2pix._workspace import Workspace
 
 MIN_WIDTH = 340
@@ -44,7 +44,7 @@ class BrainDock(QWidget):
         super().__init__()
         self.viewer = viewer
         self.state = State(self)
-        self.scene = Scene(viewer)
+        self.scene = Scene(viewer, self.state)
         self.live = LiveDecoder(self.state, self)
         self.maker = SampleMaker(self.state, self)
         self.data = DataPanel(self.state, self.maker)
@@ -89,6 +89,7 @@ class BrainDock(QWidget):
         state.view_changed.connect(self._show_view)
         state.map_changed.connect(self._show_map)
         state.region_changed.connect(self._show_region)
+        state.selection_changed.connect(self._show_selection)
         self.stimulate.wanted.connect(self._want)
         self.stimulate.unwanted.connect(self._do_not_want)
         self.stimulate.restart.connect(self._start_decoder)
@@ -166,6 +167,10 @@ class BrainDock(QWidget):
     def _show_region(self, region: "Region") -> None:
         self.scene.set_region(region.mask)
 
+    @guarded
+    def _show_selection(self, selection: "Selection") -> None:
+        self.scene.set_selection(selection)
+
     # -- the decoder
 
     @guarded
@@ -230,6 +235,7 @@ class BrainDock(QWidget):
 
     # -- the end
 
+    @guarded(otherwise=False)
     def event(self, event: QEvent) -> bool:
         """Notice that napari took the dock out of its window: the user closed it."""
         handled = super().event(event)
@@ -245,6 +251,7 @@ class BrainDock(QWidget):
         self.gallery.deleteLater()
         self.deleteLater()
 
+    @guarded(otherwise=False)
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let the children go when the window closes."""
         if event.type() == QEvent.Type.Close and watched is self.window():

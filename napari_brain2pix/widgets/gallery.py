@@ -7,14 +7,15 @@ from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QListView, QListWidget, QListWidgetItem, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_brain2pix._guard import guarded
+from napari_brain2pix._guard import guarded, guarded_paint, painting
+from napari_brain2pix._selection import field_circles
 from napari_brain2pix._state import MEAN
-from napari_brain2pix.widgets._parts import pixmap_of
+from napari_brain2pix.widgets._parts import paint_fields, pixmap_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_brain2pix._state import State
+    from napari_brain2pix._state import Selection, State
     from napari_brain2pix._workspace import Workspace
 
 THUMB = 56  # px
@@ -61,27 +62,33 @@ class _Frame(QWidget):
         self.pixels: NDArray[np.uint8] | None = None
         self.pixmap: Any = None
         self.empty = ""
+        self.fields: NDArray[np.floating] = np.zeros((0, 3))  # x, y and sigma in degrees, drawn over the picture
+        self.field_of_view_deg = 1.0
         self.setMinimumSize(96, 96)
 
     def sizeHint(self) -> QSize:
         """Ask for a comfortable square."""
         return QSize(176, 176)
 
+    @guarded_paint
     def paintEvent(self, event: Any) -> None:
-        """Draw the picture, or the word."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        """Draw the picture with receptive fields on it, or the word."""
         edge = min(self.width(), self.height())
         box = QRectF(0, 0, edge, edge)
-        if self.pixmap is not None:
+        with painting(self, QPainter.RenderHint.SmoothPixmapTransform, QPainter.RenderHint.Antialiasing) as painter:
+            if self.pixmap is None:
+                self._paint_word(painter, box)
+                return
             painter.drawPixmap(box, self.pixmap, QRectF(self.pixmap.rect()))
-        else:
-            painter.setPen(QPen(QColor(128, 128, 128, 90), 1, Qt.PenStyle.DashLine))
-            painter.drawRect(box.adjusted(0.5, 0.5, -1.5, -1.5))
-            painter.setPen(self.palette().color(self.foregroundRole()))
-            painter.setOpacity(0.75)
-            painter.drawText(box.adjusted(10, 10, -10, -10), int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap), self.empty)
-        painter.end()
+            painter.setClipRect(box)
+            paint_fields(painter, self.fields, box.center(), edge / self.field_of_view_deg)
+
+    def _paint_word(self, painter: QPainter, box: QRectF) -> None:
+        painter.setPen(QPen(QColor(128, 128, 128, 90), 1, Qt.PenStyle.DashLine))
+        painter.drawRect(box.adjusted(0.5, 0.5, -1.5, -1.5))
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        painter.setOpacity(0.75)
+        painter.drawText(box.adjusted(10, 10, -10, -10), int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap), self.empty)
 
 
 class Gallery(QWidget):
@@ -104,6 +111,7 @@ class Gallery(QWidget):
         self.thumbnails.currentRowChanged.connect(self._choose)
         state.opened.connect(self._show)
         state.base_changed.connect(self._show_base)
+        state.selection_changed.connect(self._show_selection)
         self._clear("Open a subject")
 
     def _lay_out(self) -> None:
@@ -167,6 +175,17 @@ class Gallery(QWidget):
         self._show_first_reconstruction(workspace, row)
         waiting = "decoding …" if workspace.model else "needs a model"
         self.clear_stimulated(waiting)
+
+    @guarded
+    def _show_selection(self, selection: "Selection") -> None:
+        """Draw the fields of selected voxels where they lie on the stimulus, which is as wide as the field of view."""
+        workspace, frame = self.state.workspace, self.pictures["stimulus"].frame
+        if workspace is None or workspace.map is None:
+            frame.fields = np.zeros((0, 3))
+        else:
+            frame.fields = field_circles(workspace.map, selection.rows)
+            frame.field_of_view_deg = workspace.subject.field_of_view_deg
+        frame.update()
 
     def _show_first_reconstruction(self, workspace: "Workspace", row: int) -> None:
         made = workspace.pictures.reconstructions

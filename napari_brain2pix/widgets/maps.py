@@ -1,23 +1,28 @@
-"""Where to look, which map to see, and how good a voxel must be."""
+"""Where to look, which map to see, how good a voxel must be, and what is selected."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+from superqt.utils import QSignalThrottler
 
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._maps import threshold_range
+from napari_brain2pix._maps import threshold_range, why_no_accuracy
+from napari_brain2pix._pick import rows_at
+from napari_brain2pix._selection import describe_selection, field_circles
 from napari_brain2pix.widgets._parts import Choice, Note, Section
 from napari_brain2pix.widgets.visual_field import VisualField
 
 if TYPE_CHECKING:
+    from brain2pix.arrays import RetinotopicMap
     from napari_brain2pix._maps import MapView
     from napari_brain2pix._scene import Scene
-    from napari_brain2pix._state import Region, State
+    from napari_brain2pix._state import Region, Selection, State
     from napari_brain2pix._workspace import Workspace
 
 STEPS = 200  # of the threshold slider
+PACE_MS = 50  # between two redraws of the brain while the slider is dragged
 NO_MAP = (
     "No map yet: train a model with <code>brain2pix train</code> and make maps with <code>brain2pix maps</code>, "
     "or run <code>brain2pix demo</code>."
@@ -36,7 +41,7 @@ class MapsPanel(QWidget):
     def __init__(self, state: "State", scene: "Scene") -> None:
         super().__init__()
         self.state, self.scene = state, scene
-        self.view = Choice({"volume": "Volume", "inflated": "Inflated", "flat": "Flat"})
+        self.view = Choice({"volume": "Volume", "inflated": "Inflated", "flat": "Flat", "sphere": "Sphere"})
         self.plane = Choice({"axial": "Axial", "coronal": "Coronal", "sagittal": "Sagittal", "3d": "3-D"})
         self.view_note = Note()
         self.kind = QComboBox()
@@ -49,11 +54,20 @@ class MapsPanel(QWidget):
         self.measure = Note()
         self.legend = VisualField()
         self.empty = Note(NO_MAP)
+        self.selected = Note()
+        self.selected.setAccessibleName("Selected voxels")
+        # Of the signals that come too fast the last is kept; it ends with the panel, as a throttled function would not.
+        self._pace = QSignalThrottler(self)
+        self._pace.setTimeout(PACE_MS)
         self._lay_out()
         self.view.chosen.connect(self._choose_view)
         self.plane.chosen.connect(self._choose_plane)
         self.kind.currentTextChanged.connect(self._choose_kind)
-        self.threshold.valueChanged.connect(self._choose_threshold)
+        self.threshold.valueChanged.connect(self._pace.throttle)
+        self._pace.triggered.connect(self._choose_threshold)
+        self.legend.picked.connect(self._pick)
+        self.legend.cleared.connect(self._clear)
+        state.selection_changed.connect(self._show_selection)
         state.opened.connect(self._show)
         state.view_changed.connect(self._show_view)
         state.map_changed.connect(self._show_map)
@@ -79,6 +93,7 @@ class MapsPanel(QWidget):
         self._maps.body.addWidget(self.threshold)
         self._maps.body.addWidget(self.measure)
         self._maps.body.addWidget(self.legend)
+        self._maps.body.addWidget(self.selected)
         self._maps.body.addWidget(self.empty)
         box.addWidget(self._maps)
 
@@ -88,6 +103,7 @@ class MapsPanel(QWidget):
         for widget in (self.kind, self.threshold, self.threshold_text, self.count, self.measure, self.legend):
             widget.setVisible(mapped)
         self.empty.setVisible(workspace is not None and not mapped)
+        self.selected.setVisible(workspace is not None)
         reasons = []
         for view, button in self.view.buttons.items():
             possible = workspace is not None and (view == "volume" or self.scene.cortex.has(view))
@@ -112,6 +128,7 @@ class MapsPanel(QWidget):
         self.plane.set_current(plane)
         self.plane.setVisible(view == "volume")
         self.plane.setEnabled(self.state.workspace is not None)
+        self._say_selected()
 
     @guarded
     def _show_map(self, found: "MapView | None") -> None:
@@ -124,8 +141,10 @@ class MapsPanel(QWidget):
             self.threshold.setValue(round(STEPS * (self.state.threshold - low) / (high - low)))
         self.legend.set_map(found, workspace.map)
         self.threshold_text.setText(f"<small>Quality ≥ {self.state.threshold:.2f}</small>")
-        self.measure.say(f"Quality: {workspace.map.quality_name}")
+        self.measure.say("<br>".join(_measures(workspace.map)))
         self.count.setText(f"<small>{int(found.shown.sum()):,} of {found.n_mapped:,} voxels</small>")
+        self.count.setToolTip(f"{found.n_mapped:,} of the subject's {found.shown.size:,} voxels have a value in this map")
+        self._say_selected()
         self._show_region(self.state.region)
 
     @guarded
@@ -135,6 +154,36 @@ class MapsPanel(QWidget):
             return
         chosen = region.mask & found.shown if not _is_everything(region.mask, found.shown) else np.zeros_like(found.shown)
         self.legend.set_region(workspace.map.x0_deg[chosen], workspace.map.y0_deg[chosen])
+
+    @guarded
+    def _show_selection(self, selection: "Selection") -> None:
+        workspace = self.state.workspace
+        if workspace is not None and workspace.map is not None:
+            self.legend.set_selection(field_circles(workspace.map, selection.rows))
+        if selection.source != "field":
+            self.legend.forget_pointer()
+        self._say_selected()
+
+    def _say_selected(self) -> None:
+        self.selected.say(describe_selection(self.state, self.scene.cortex, self.state.view))
+
+    @guarded
+    def _pick(self, x_deg: float, y_deg: float, reach_deg: float) -> None:
+        """Select the voxels that see a place, of those that are shown: what the threshold hides is not marked from here."""
+        workspace, found = self.state.workspace, self.state.found
+        if workspace is None or workspace.map is None or found is None:
+            return
+        rows = rows_at(workspace.map, x_deg, y_deg, reach_deg, found.shown)
+        if not rows.size:
+            self.state.clear_selection()
+            return
+        away = float(np.hypot(workspace.map.x0_deg[rows] - x_deg, workspace.map.y0_deg[rows] - y_deg).max())
+        how = f"within {reach_deg:.2g}° of" if away <= reach_deg else "nearest to"
+        self.state.select(rows, "field", f"{how} x {x_deg:.1f}°, y {y_deg:.1f}°")
+
+    @guarded
+    def _clear(self) -> None:
+        self.state.clear_selection()
 
     @guarded
     def _choose_view(self, view: str) -> None:
@@ -149,10 +198,18 @@ class MapsPanel(QWidget):
         self.state.set_kind(name)
 
     @guarded
-    def _choose_threshold(self, step: int) -> None:
+    def _choose_threshold(self) -> None:
+        step = self.threshold.value()
         if self.state.workspace is not None and self.state.workspace.map is not None:
             low, _, high = threshold_range(self.state.workspace.map)
             self.state.set_threshold(low + (high - low) * step / STEPS)
+
+
+def _measures(found: "RetinotopicMap") -> list[str]:
+    """Say what quality and accuracy were measured by, or why there is no accuracy."""
+    reason = why_no_accuracy(found)
+    accuracy = f"No accuracy over the ceiling: {reason}." if reason else f"Accuracy: {found.accuracy_name}"
+    return [f"Quality: {found.quality_name}", accuracy]
 
 
 def _is_everything(mask: "np.ndarray", shown: "np.ndarray") -> bool:

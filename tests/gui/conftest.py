@@ -1,6 +1,7 @@
 """A real viewer on a real (virtual) display, a real demo folder, a real child process."""
 
 import gc
+import logging
 import os
 import shutil
 import subprocess
@@ -34,6 +35,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             for rule in NOISE:
                 item.add_marker(pytest.mark.filterwarnings(rule))
+
+
+class ErrorList(logging.Handler):
+    """What our guards logged as an error. A test that wants one takes it with `clear`."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))
+
+    def clear(self) -> list[str]:
+        """Give the errors so far, and forget them."""
+        found, self.messages = self.messages, []
+        return found
+
+
+@pytest.fixture(autouse=True)
+def logged_errors() -> Iterator[ErrorList]:
+    """Fail a test in which a guarded slot failed: the guard keeps the window alive, and would keep the test green too."""
+    errors = ErrorList()
+    ours = logging.getLogger("napari_brain2pix")
+    ours.addHandler(errors)
+    yield errors
+    ours.removeHandler(errors)
+    assert not errors.messages, "a guarded slot failed:\n" + "\n".join(errors.messages)
 
 
 @pytest.fixture(scope="session")

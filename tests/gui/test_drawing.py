@@ -7,7 +7,7 @@ import pytest
 
 from brain2pix.arrays import RetinotopicMap
 from napari_brain2pix._cortex import Shape, area_borders, build_cortex, label_places, place_flat, place_inflated, vertex_normals
-from napari_brain2pix._layers import map_layer, vertex_colours
+from napari_brain2pix._layers import faded_map_layer, map_layer, vertex_colours
 from napari_brain2pix._maps import map_kinds, map_view, threshold_range
 from napari_brain2pix._workspace import open_workspace
 
@@ -127,13 +127,13 @@ def test_the_volume_of_a_map_is_see_through_where_there_is_nothing(mapped) -> No
     workspace = open_workspace(mapped)
     for name, kind in map_kinds(workspace.map).items():
         view = map_view(workspace.map, kind, 0.1)
-        for solid in (False, True):
-            volume, settings, _ = map_layer(workspace.subject, view, mapped, solid=solid)
+        for make, opacity in ((map_layer, np.ones_like(view.alpha)), (faded_map_layer, view.alpha)):
+            volume, settings, _ = make(workspace.subject, view, mapped)
             low, high = settings["contrast_limits"]
-            cell = tuple(workspace.subject.ijk[view.shown][7])
-            mapped_colour = settings["colormap"].map(np.array([(volume[cell] - low) / (high - low)]))[0]
-            assert mapped_colour[3] == 1, name
-            assert np.abs(mapped_colour[:3] - view.colours[view.shown][7]).max() < 0.06, name
-            nothing = volume[0, 0, 0]
-            assert bool(np.isnan(nothing)) is not solid
-            assert settings["colormap"].map(np.array([(nothing - low) / (high - low)]))[0][3] == 0, name
+            rows = np.flatnonzero(view.shown)[::9]
+            codes = volume[tuple(workspace.subject.ijk[rows].T)]
+            drawn = settings["colormap"].map((codes - low) / (high - low))
+            assert np.abs(drawn[:, 3] - opacity[rows]).max() < 0.06, name
+            assert np.abs(drawn[:, :3] - view.colours[rows]).max() < 0.06, name
+            assert settings["colormap"].map(np.array([(volume[0, 0, 0] - low) / (high - low)]))[0][3] == 0, name
+        assert np.ptp(opacity[rows]) > 0.5, "the weak voxels fade"
