@@ -1,4 +1,4 @@
-"""What a folder holds: a subject alone, or a demo with a model, maps and reconstructions. No Qt, no napari."""
+"""What a folder holds: a subject alone, a demo, or the run folder of a job with what was made of it. No Qt, no napari."""
 
 import json
 from dataclasses import dataclass
@@ -63,17 +63,24 @@ def find_subject(path: Path) -> Path | None:
 
     Parameters
     ----------
-    path : Path, a demo folder, a dataset, its description file, one of its subject folders, or a run folder (its job names the subject)
+    path : Path, a demo folder, a dataset, its description file, one of its subject folders, or a run folder (its job names the subject, or
+        the run that does)
     """
     if path.name == "dataset_description.json" and path.is_file():
         path = path.parent
     candidates = [path, path / "subject"]
     if path.name.startswith("sub-"):
         candidates.append(path.parent)
-    asked = _json(path / "job.json").get("params", {})
-    if isinstance(asked, dict) and isinstance(asked.get("subject"), str):
-        candidates.append(path / asked["subject"])
+    named = [job.get("params", {}).get("subject") for job in (_json(path / "job.json"), _json(trained_run(path) / "job.json"))]
+    candidates += [path / name for name in named if isinstance(name, str)]
+    candidates += [folder.parent for folder in candidates if folder.name.startswith("sub-")]
     return next((folder for folder in candidates if (folder / "dataset_description.json").is_file()), None)
+
+
+def trained_run(path: Path) -> Path:
+    """Run folder of the trained system that a job's folder is about (maps, pictures, scores); for others the folder itself."""
+    run = _json(path / "job.json").get("params", {}).get("run")
+    return path / run if isinstance(run, str) and (path / run).is_dir() else path
 
 
 def open_workspace(path: Path) -> Workspace:
@@ -106,14 +113,20 @@ def open_workspace(path: Path) -> Workspace:
     subject = open_subject(root, path.name if path.name.startswith("sub-") else None)
     notes: list[str] = list(subject.notes)
     beside = _results_folder(path, root)
-    pictures = _try(notes, "reconstructions", _read_pictures, beside and beside / "results" / "reconstructions.npz")
+    model = _find_model(beside)
+    tests = _test_images(notes, subject)
+    maps, pictures = (_first(places) for places in (_map_places(path, beside), _picture_places(path, beside)))
+    shown = _try(notes, "maps", _read_map, maps, subject)
+    decoded = _try(notes, "reconstructions", _read_pictures, pictures, tests)
+    if beside is not None and (beside / "job.json").is_file():
+        notes += _what_is_missing(beside, model, maps, pictures)
     return Workspace(
         folder=beside or root,
         subject=subject,
         subject_folder=root,
-        pictures=pictures or _test_images(notes, subject),
-        map=_try(notes, "maps", _read_map, beside and beside / "maps", subject),
-        model=_find_model(beside),
+        pictures=decoded or tests,
+        map=shown,
+        model=model,
         notes=tuple(notes),
     )
 
@@ -123,8 +136,45 @@ def _results_folder(path: Path, root: Path) -> Path | None:
     if root == path / "subject":
         return path
     if (path / "job.json").is_file():
-        return path
+        return trained_run(path)
     return root.parent if root.name == "subject" and (root.parent / "demo.json").is_file() else None
+
+
+def _map_places(path: Path, beside: Path | None) -> list[Path]:
+    """Where maps may lie: of the job that was opened, of the run (``brain2pix maps RUN``), of a demo."""
+    if beside is None:
+        return []
+    own = [path / "results"] if _json(path / "job.json").get("kind") == "maps" else []
+    return [*own, beside / "maps" / "results", beside / "decoder_maps" / "results", beside / "maps"]
+
+
+def _picture_places(path: Path, beside: Path | None) -> list[Path]:
+    """Where reconstructions may lie: of the job that was opened, of the run (``brain2pix decode RUN``), of a demo."""
+    if beside is None:
+        return []
+    jobs = [path, beside / "decode-test"] if _json(path / "job.json").get("kind") == "decode" else [beside / "decode-test"]
+    return [*(job / "results" / "reconstructions.npy" for job in jobs), beside / "results" / "reconstructions.npz"]
+
+
+def _first(places: list[Path]) -> Path | None:
+    """First of some places that is there; the run folder of a job is none, for what it made lies in its ``results``."""
+    return next((place for place in places if place.exists() and not (place / "job.json").is_file()), None)
+
+
+def _what_is_missing(run: Path, model: Path | None, maps: Path | None, pictures: Path | None) -> list[str]:
+    """Say what an opened run has not got, and what makes it."""
+    from brain2pix.compute.runner import run_state
+    from brain2pix.training.run_folder import RunFolder
+
+    if model is None:
+        return [f"No trained model here: the run is {run_state(RunFolder(run))}. Go on with it in the Jobs tab, or by: brain2pix run {run}"]
+    side = "" if _json(model / "model.json").get("has_encoder", True) else " --side decoder"
+    parts = (("maps", "Make maps", f"maps {run}{side}", maps), ("reconstructions", "Reconstruct", f"decode {run}", pictures))
+    return [
+        f"No {what} of this run yet: press “{button}” in the Jobs tab, or run: brain2pix {command}"
+        for what, button, command, there in parts
+        if there is None
+    ]
 
 
 def _try(notes: list[str], what: str, read: Any, path: Path | None, *arguments: Any) -> Any:
@@ -144,7 +194,24 @@ def _read_map(folder: Path, subject: "Subject") -> "RetinotopicMap":
     return read_maps(folder).on(subject)
 
 
-def _read_pictures(file: Path) -> Pictures:
+def _read_pictures(file: Path, tests: Pictures) -> Pictures:
+    """Read what a demo keeps in one file, or what a job that decodes writes beside its names."""
+    return _read_decoded(file, tests) if file.suffix == ".npy" else _read_demo_pictures(file)
+
+
+def _read_decoded(file: Path, tests: Pictures) -> Pictures:
+    reconstructions = np.load(file, allow_pickle=False)
+    names = _json(file.with_suffix(".json")).get("stimulus_ids")
+    if not isinstance(names, list) or len(names) != len(reconstructions):
+        raise DataFormatError(f"{file.with_suffix('.json')} does not name the {len(reconstructions)} pictures of {file.name}; decode again")
+    place = {name: number for number, name in enumerate(tests.stimulus_ids)}
+    absent = [name for name in names if name not in place]
+    if absent:
+        raise DataFormatError(f"{file} holds {absent[0]!r}, which is no test image of the subject; decode its test split")
+    return Pictures([str(name) for name in names], tests.stimuli[[place[name] for name in names]], reconstructions)
+
+
+def _read_demo_pictures(file: Path) -> Pictures:
     with np.load(file, allow_pickle=False) as stored:
         absent = {"stimulus_ids", "stimuli", "reconstructions"} - set(stored.files)
         if absent:

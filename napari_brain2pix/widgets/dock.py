@@ -1,15 +1,17 @@
-"""The right dock: everything of brain2pix that is not the canvas; it opens the gallery at the bottom."""
+"""The right dock: everything of brain2pix that is not the canvas; it opens pictures and jobs as tabs at the bottom."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QMessageBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_brain2pix import _layers as layers
 from napari_brain2pix import _sample_data as sample
+from napari_brain2pix._devices import DeviceQuestion
 from napari_brain2pix._guard import guarded
+from napari_brain2pix._jobs import JobRunner
 from napari_brain2pix._live import LiveDecoder, picture_bytes
 from napari_brain2pix._scene import Scene
 from napari_brain2pix._simulate import SampleMaker
@@ -17,8 +19,10 @@ from napari_brain2pix._state import State
 from napari_brain2pix.widgets._parts import picture_of
 from napari_brain2pix.widgets.data import DataPanel
 from napari_brain2pix.widgets.gallery import Gallery
+from napari_brain2pix.widgets.jobs import JobsPanel
 from napari_brain2pix.widgets.maps import MapsPanel
 from napari_brain2pix.widgets.stimulate import StimulatePanel
+from napari_brain2pix.widgets.train import TrainPanel
 
 if TYPE_CHECKING:
     import napari
@@ -28,7 +32,9 @@ if TYPE_CHECKING:
     from napari_brain2pix._workspace import Workspace
 
 MIN_WIDTH = 340
-GALLERY = "brain2pix pictures"
+GALLERY, JOBS = "brain2pix pictures", "brain2pix jobs"
+SETTLE_MS = 300  # until panels that were hidden have their style and size
+STOP_WAIT_S = 5.0  # for a training that was told to stop while the window closes
 NOTHING = {"region": None, "mode": "add", "amplitude": 0.0}  # responses as they are
 
 
@@ -47,13 +53,20 @@ class BrainDock(QWidget):
         self.scene = Scene(viewer, self.state)
         self.live = LiveDecoder(self.state, self)
         self.maker = SampleMaker(self.state, self)
+        self.runner = JobRunner(self.state, self)
+        self.devices = DeviceQuestion(self.state, self)
         self.data = DataPanel(self.state, self.maker)
+        self.train = TrainPanel(self.state, self.runner, self.devices)
         self.maps = MapsPanel(self.state, self.scene)
         self.stimulate = StimulatePanel(self.state)
         self.gallery = Gallery(self.state)
-        self.gallery.setParent(self)  # until it has a dock of its own
-        self.gallery.hide()
+        self.jobs = JobsPanel(self.state, self.runner)
+        for panel in (self.gallery, self.jobs):
+            panel.setParent(self)  # until it has a dock of its own
+            panel.hide()
         self._over = False
+        self._closing = False
+        self._stop_when_closed = False
         self._settled = False  # no reference to the window is kept: it would outlive its closing
         self._asked_base = ""
         self._result = ""
@@ -67,12 +80,18 @@ class BrainDock(QWidget):
         column = QVBoxLayout(inner)
         column.setContentsMargins(12, 10, 12, 10)
         column.setSpacing(10)
-        for panel in (self.data, self.maps, self.stimulate):
+        for panel in (self.data, self.train, self.maps, self.stimulate):
             column.addWidget(panel)
         column.addStretch(1)
+        self.train.hide()  # until there is something to train on
         self.maps.hide()  # until there is something to look at
         self.stimulate.hide()
-        scroll = QScrollArea()
+        # notes fix their height when they learn their width, which the scroll area does not hear of: it is told to measure again
+        self._measure = QTimer(self)
+        self._measure.setSingleShot(True)
+        self._measure.setInterval(SETTLE_MS)
+        self._measure.timeout.connect(self._make_room)
+        self.scroll = scroll = QScrollArea()
         scroll.setWidget(inner)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -96,6 +115,12 @@ class BrainDock(QWidget):
         self.live.answered.connect(self._answered)
         self.live.busy_changed.connect(self._busy)
         self.live.died.connect(self._decoder_died)
+        self.runner.changed.connect(self._job_changed)
+        self.jobs.show_wanted.connect(self.open)
+        self.jobs.train_wanted.connect(self._unfold_train)
+        for signal in (state.opened, self.train.head.toggled, self.train.form.more.toggled, self.train.method.activated):
+            signal.connect(self._measure_soon)
+        self.train.another_wanted.connect(self.data.choose_folder)
 
     # -- opening
 
@@ -104,15 +129,26 @@ class BrainDock(QWidget):
         """Open a subject or demo folder; problems are shown in the dock."""
         self.state.open(Path(folder))
 
-    def _show_gallery(self) -> None:
-        """Dock the pictures; again if the user had closed them."""
-        if not isinstance(self.gallery.parent(), QDockWidget):
-            self.viewer.window.add_dock_widget(self.gallery, name=GALLERY, area="bottom", add_vertical_stretch=False)
-            self.gallery.show()
+    def _show_below(self) -> None:
+        """Dock pictures and jobs as tabs, the pictures in front; again if the user had closed them."""
+        fresh = [(panel, name) for panel, name in ((self.gallery, GALLERY), (self.jobs, JOBS)) if not _dock_of(panel)]
+        for panel, name in fresh:
+            self.viewer.window.add_dock_widget(panel, name=name, area="bottom", add_vertical_stretch=False)
+            panel.show()
+        window, pictures, jobs = self.window(), _dock_of(self.gallery), _dock_of(self.jobs)
+        if fresh and isinstance(window, QMainWindow) and pictures and jobs:
+            window.tabifyDockWidget(pictures, jobs)
+            pictures.raise_()
+
+    @guarded
+    def _unfold_train(self) -> None:
+        self.train.unfold()
+        self.scroll.ensureWidgetVisible(self.train.head)
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
-        self._show_gallery()
+        self._show_below()
+        self.train.show()
         self.maps.show()
         self.stimulate.show()
         self.live.stop()
@@ -127,6 +163,21 @@ class BrainDock(QWidget):
         if workspace.model is not None:
             sample.remember(workspace.folder)
             self._start_decoder()
+        if (workspace.folder / "job.json").is_file():
+            self.runner.follow(workspace.folder)
+        pictures = _dock_of(self.gallery)
+        if workspace.pictures.reconstructions is not None and pictures:
+            pictures.raise_()
+
+    @guarded
+    def _measure_soon(self) -> None:
+        self._measure.start()
+
+    @guarded
+    def _make_room(self) -> None:
+        inner = self.scroll.widget()
+        inner.layout().invalidate()
+        inner.updateGeometry()
 
     @guarded
     def _layer_came(self, event: Any = None) -> None:
@@ -150,6 +201,15 @@ class BrainDock(QWidget):
             fresh = [layer for layer in self.viewer.layers if layers.came_from(layer.metadata) is not None]  # of a dock that was closed
         if fresh:
             self.state.open(layers.came_from(fresh[-1].metadata))
+
+    # -- jobs
+
+    @guarded
+    def _job_changed(self, folder: str, standing: str) -> None:
+        jobs = _dock_of(self.jobs)
+        if standing == "starting" and jobs:
+            jobs.show()
+            jobs.raise_()
 
     # -- the brain
 
@@ -246,17 +306,57 @@ class BrainDock(QWidget):
     @guarded
     def _dismiss(self) -> None:
         self.shut_down()
-        if isinstance(self.gallery.parent(), QDockWidget):
-            self.viewer.window.remove_dock_widget(self.gallery)
-        self.gallery.deleteLater()
+        for panel in (self.gallery, self.jobs):
+            if _dock_of(panel):
+                self.viewer.window.remove_dock_widget(panel)
+            panel.deleteLater()
         self.deleteLater()
 
     @guarded(otherwise=False)
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Let the children go when the window closes."""
-        if event.type() == QEvent.Type.Close and watched is self.window():
-            self.shut_down()
-        return False
+        """Let the children go when the window closes, but only when it does: napari may ask first, and the user may stay."""
+        if event.type() != QEvent.Type.Close or watched is not self.window() or self._closing or self._over:
+            return False
+        self._closing = True
+        try:
+            if not self.may_close():
+                event.ignore()
+                return True
+            # napari decides within its own handling; whatever comes after that is too late to ask whether it did
+            watched.event(event)
+            if event.isAccepted():
+                self.shut_down()
+        finally:
+            self._closing = False
+        return True
+
+    def viewer_is_whole(self) -> bool:
+        """Whether the canvas is still there: a script's `viewer.close()` has taken it away, and waiting for an answer would be fatal."""
+        window = self.window()
+        centre = window.centralWidget() if isinstance(window, QMainWindow) else None
+        shown = centre.layout().itemAt(0) if centre is not None and centre.layout() is not None else None
+        return shown is not None and shown.widget() is not None and not shown.widget().isHidden()
+
+    def may_close(self) -> bool:
+        """Ask what becomes of a job that is going on; whether the window may close."""
+        if not self.runner.busy or not self.viewer_is_whole():
+            return True
+        box = QMessageBox(self.window())
+        box.setWindowTitle("brain2pix")
+        box.setText(f"A job is going on: {self.runner.job.get('kind', '')} in {self.runner.folder}")
+        box.setInformativeText("It can go on without the window. Open its folder later to see it again.")
+        goes_on = box.addButton(
+            "Training goes on" if self.runner.job.get("kind") == "train" else "It goes on", QMessageBox.ButtonRole.AcceptRole
+        )
+        stops = box.addButton("Stop it", QMessageBox.ButtonRole.DestructiveRole)
+        stay = box.addButton("Stay", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(goes_on)
+        box.setEscapeButton(stay)
+        box.exec()
+        chosen = box.clickedButton()
+        box.deleteLater()
+        self._stop_when_closed = chosen is stops
+        return chosen is not stay
 
     def shut_down(self) -> None:
         """Stop the children and stop listening; once."""
@@ -265,10 +365,21 @@ class BrainDock(QWidget):
         self._over = True
         self.live.stop()
         self.maker.stop()
+        self.devices.stop()
+        if self._stop_when_closed:
+            self.runner.end(STOP_WAIT_S)
+        self.runner.let_go()
         self.scene.close()
         self.viewer.layers.events.inserted.disconnect(self._layer_came)
-        if self.gallery.parent() is None:
-            self.gallery.deleteLater()
+        for panel in (self.gallery, self.jobs):
+            if panel.parent() is None:
+                panel.deleteLater()
+
+
+def _dock_of(panel: QWidget) -> QDockWidget | None:
+    """Dock widget that holds a panel; None if it has none (any more)."""
+    parent = panel.parent()
+    return parent if isinstance(parent, QDockWidget) else None
 
 
 def describe_request(request: dict[str, Any]) -> str:

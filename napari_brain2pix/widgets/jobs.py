@@ -1,0 +1,308 @@
+"""The running or the last job: how far it is, its numbers, its newest picture, its words, and what to do when it ends."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QPainter, QPixmap
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from brain2pix.compute.device import batch_settings
+from brain2pix.compute.spec import JobSpec
+from brain2pix.events import Failed, Finished, Message, Metric, Preview, Started
+from brain2pix.training.run_folder import RunFolder, model_description
+from napari_brain2pix._checks import free_folder
+from napari_brain2pix._guard import guarded
+from napari_brain2pix._jobs import RESUMABLE
+from napari_brain2pix._record import duration
+from napari_brain2pix.widgets._parts import Note, Notice
+from napari_brain2pix.widgets.loss_plot import LossPlot
+
+if TYPE_CHECKING:
+    from brain2pix.events import Event
+    from napari_brain2pix._jobs import JobRunner
+    from napari_brain2pix._state import State
+
+LOG_LINES = 500
+WORDS = {
+    "starting": "starting …",
+    "running": "running",
+    "stopping": "finishing its step, then it stops …",
+    "finished": "finished",
+    "cancelled": "stopped; what was done is saved",
+    "failed": "failed",
+    "interrupted": "interrupted",
+    "new": "prepared, not started",
+}
+EMPTY = "No job yet. A training, its losses and its pictures are shown here while it runs."
+SMALLER = "Retry with smaller batch"
+
+
+class JobsPanel(QWidget):
+    """What `brain2pix run` would print, for the eyes.
+
+    Signals
+    -------
+    train_wanted : the user wants to start a training
+    show_wanted : str, folder of a finished run, to be opened in the window
+
+    Parameters
+    ----------
+    state : State
+    runner : JobRunner
+    """
+
+    train_wanted = Signal()
+    show_wanted = Signal(str)
+
+    def __init__(self, state: "State", runner: "JobRunner") -> None:
+        super().__init__()
+        self.state, self.runner = state, runner
+        self.title, self.standing, self.step = QLabel(), Note(), Note()
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(8)
+        self.stop_button, self.resume_button = QPushButton("Stop"), QPushButton("Resume")
+        self.show_button, self.train_button = QPushButton("Show it"), QPushButton("Train…")
+        self.maps_button, self.decode_button = QPushButton("Make maps"), QPushButton("Reconstruct")
+        self.notice = Notice()
+        self.plot = LossPlot(state)
+        self.picture = _Preview()
+        self.log = QPlainTextEdit()
+        self._lay_out()
+        self._connect()
+        self._clear()
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout(self)
+        row.setContentsMargins(10, 6, 10, 8)
+        row.setSpacing(14)
+        left = QWidget()
+        left.setFixedWidth(300)
+        box = QVBoxLayout(left)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(5)
+        for widget in (self.title, self.standing, self.bar, self.step, self.notice):
+            box.addWidget(widget)
+        box.addStretch(1)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(6)
+        for button in self._buttons():
+            buttons.addWidget(button)
+        box.addLayout(buttons)
+        row.addWidget(left)
+        row.addWidget(self.plot, 3)
+        row.addWidget(self.picture, 2)
+        row.addWidget(self.log, 2)
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        self.show_button.setToolTip("Open this run in the window: its model, and its maps and pictures where they were made")
+        self.maps_button.setToolTip("Receptive fields of all voxels, read from the trained system")
+        self.decode_button.setToolTip("Reconstruct the test images from their responses")
+        self.log.setReadOnly(True)
+        self.log.setMaximumBlockCount(LOG_LINES)
+        self.log.setAccessibleName("Log of the job")
+        self.log.setMinimumWidth(140)
+        font = self.log.font()
+        font.setPointSizeF(max(7.5, 0.85 * font.pointSizeF()))
+        self.log.setFont(font)
+
+    def _buttons(self) -> tuple[QPushButton, ...]:
+        return (self.stop_button, self.resume_button, self.show_button, self.maps_button, self.decode_button, self.train_button)
+
+    def _connect(self) -> None:
+        self.runner.cleared.connect(self._clear)
+        self.runner.happened.connect(self._take)
+        self.runner.changed.connect(self._show_standing)
+        self.stop_button.clicked.connect(self._stop)
+        self.resume_button.clicked.connect(self._resume)
+        self.show_button.clicked.connect(self._open)
+        self.train_button.clicked.connect(self.train_wanted)
+        self.maps_button.clicked.connect(self._make_maps)
+        self.decode_button.clicked.connect(self._reconstruct)
+        self.notice.button.clicked.connect(self._retry)
+
+    # -- what is shown
+
+    @guarded
+    def _clear(self) -> None:
+        job = self.runner.job
+        params = job.get("params", {})
+        words = [str(params[key]) for key in ("method", "preset") if params.get(key)]
+        self.title.setText(" ".join([str(job.get("kind", "")), *words]) if job else "Jobs")
+        font = self.title.font()
+        font.setBold(True)
+        self.title.setFont(font)
+        self.title.setToolTip(str(self.runner.folder or ""))
+        self.log.clear()
+        self.plot.clear()
+        self.picture.show_file(None, "")
+        self.notice.say("")
+        self._show_standing("", "")
+
+    @guarded
+    def _show_standing(self, folder: str, standing: str) -> None:
+        there = self.runner.folder is not None
+        place = f" · {self.runner.folder.name}" if self.runner.folder is not None else ""
+        self.standing.say(f"{WORDS.get(standing, standing)}{place}" if there else EMPTY)
+        for widget in (self.plot, self.picture, self.log):
+            widget.setVisible(there)
+        self.bar.setVisible(self.runner.busy)
+        self.stop_button.setVisible(self.runner.busy)
+        self.stop_button.setText("Stop now" if standing == "stopping" else "Stop")
+        self.resume_button.setVisible(standing in (*RESUMABLE, "new"))
+        self.show_button.setVisible(standing == "finished")
+        trained = self._trained() if there and not self.runner.busy else None
+        self.maps_button.setVisible(trained is not None and not any((trained / name).exists() for name in ("maps", "decoder_maps")))
+        self.decode_button.setVisible(trained is not None and not (trained / "decode-test").exists())
+        self.train_button.setVisible(not there)
+        if standing in ("failed", "interrupted"):
+            self.notice.say(self.runner.error, SMALLER if self._smaller() else "")
+        elif standing:
+            self.notice.say("")
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        progress = self.runner.progress
+        self.step.say(progress.describe() if self.runner.busy else "")
+        # Qt's bar moves to and fro where both ends are 0: nothing is counted
+        self.bar.setRange(0, progress.total)
+        self.bar.setValue(progress.done)
+
+    @guarded
+    def _take(self, folder: str, event: "Event") -> None:
+        match event:
+            case Metric():
+                self.plot.add(event)
+            case Preview(stage, step, path):
+                self.picture.show_file(Path(folder) / path, f"{stage}, step {step:,}")
+            case Started(stage):
+                self._say(f"{stage} …")
+            case Finished(stage, seconds):
+                self._say(f"{stage}: done in {duration(seconds)}")
+            case Message(level, text) if level != "debug":
+                self._say(text if level == "info" else f"{level}: {text}")
+            case Failed(_, error, detail):
+                self._say(f"{detail.strip()}\n{error}" if detail else error)
+            case _:
+                pass
+        self._show_progress()
+
+    def _say(self, text: str) -> None:
+        self.log.appendPlainText(text)
+
+    # -- what the user does
+
+    @guarded
+    def _stop(self) -> None:
+        self.runner.stop()
+
+    @guarded
+    def _resume(self) -> None:
+        self.runner.resume()
+
+    @guarded
+    def _open(self) -> None:
+        if self.runner.folder is not None:
+            self.show_wanted.emit(str(shown_run(self.runner.folder)))
+
+    @guarded
+    def _make_maps(self) -> None:
+        trained = self._trained()
+        if trained is None:
+            return
+        # without an encoder, the fields are those places in the picture that a voxel changes
+        side = "encoder" if model_description(trained)["has_encoder"] else "decoder"
+        folder = trained / ("maps" if side == "encoder" else "decoder_maps")
+        self.runner.start(JobSpec("maps", {"run": str(trained), "side": side, "device": self._device(trained)}, folder))
+
+    @guarded
+    def _reconstruct(self) -> None:
+        trained = self._trained()
+        if trained is not None:
+            self.runner.start(JobSpec("decode", {"run": str(trained), "device": self._device(trained)}, trained / "decode-test"))
+
+    def _trained(self) -> Path | None:
+        """Run folder of the trained system that the job made or was about."""
+        run = shown_run(self.runner.folder) if self.runner.folder is not None else None
+        return run if run is not None and (run / "model" / "model.json").is_file() else None
+
+    def _device(self, trained: Path) -> str:
+        """Where the system was trained."""
+        return str(RunFolder(trained).read_job().get("params", {}).get("device", "auto"))
+
+    @guarded
+    def _retry(self) -> None:
+        smaller, folder = self._smaller(), self.runner.folder
+        if not smaller or folder is None:
+            return
+        params = self.runner.job["params"]
+        # other settings are another job: it gets a folder of its own
+        again = {**params, "settings": {**params.get("settings", {}), **smaller}}
+        self.runner.start(JobSpec("train", again, free_folder(folder)))
+
+    def _smaller(self) -> dict[str, int]:
+        """Halved batches of a training that ran out of memory; empty for other faults."""
+        if self.runner.folder is None or self.runner.job.get("kind") != "train" or "out of memory" not in self.runner.error:
+            return {}
+        settings: Any = RunFolder(self.runner.folder).read_settings().get("settings", {})
+        return {name: value // 2 for name, value in batch_settings(settings).items() if value > 1}
+
+
+class _Preview(QWidget):
+    """The newest picture of a training, as large as there is room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.caption = QLabel()
+        self.view = QLabel()
+        self.view.setAccessibleName("Newest picture of the training")
+        self.view.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self.view.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self.file: Path | None = None
+        self._picture = QPixmap()
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(4)
+        box.addWidget(self.caption)
+        box.addWidget(self.view, 1)
+        self.setMinimumWidth(120)
+
+    def show_file(self, file: Path | None, words: str) -> None:
+        """Show a picture; None: there is none yet."""
+        self.file = file
+        self._picture = _folded(QPixmap(str(file))) if file is not None else QPixmap()
+        self.caption.setText(f"<b>Preview</b> <small>{words or 'none yet'}</small>")
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Follow the room there is."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        if self._picture.isNull():
+            self.view.clear()
+            return
+        room = QSize(max(self.view.width(), 1), max(self.view.height(), 1))
+        smooth = Qt.TransformationMode.SmoothTransformation
+        self.view.setPixmap(self._picture.scaled(room, Qt.AspectRatioMode.KeepAspectRatio, smooth))
+
+
+def _folded(strip: QPixmap) -> QPixmap:
+    """Lay the right half of a long strip below the left one: pictures that are made below the pictures that were shown."""
+    if strip.isNull() or strip.width() < 3 * strip.height():
+        return strip
+    half, height = (strip.width() + 1) // 2, strip.height()
+    folded = QPixmap(half, 2 * height)
+    folded.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(folded)
+    painter.drawPixmap(0, 0, strip, 0, 0, half, height)
+    painter.drawPixmap(0, height, strip, strip.width() - half, 0, half, height)
+    painter.end()
+    return folded
+
+
+def shown_run(folder: Path) -> Path:
+    """Run folder to open when a job is done: the trained run that it was about, or its own."""
+    about = RunFolder(folder).read_job().get("params", {}).get("run")
+    return Path(about) if isinstance(about, str) and Path(about).is_dir() else folder
