@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from brain2pix.config.base import merge, nest
 from napari_brain2pix._fields import Field, fields_of, title_of, value_at
+from napari_brain2pix._guard import guarded
 from napari_brain2pix.widgets._parts import Note
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class IntField(QSpinBox):
         """Show a value."""
         self.setValue(int(value))
 
+    @guarded
     def wheelEvent(self, event: Any) -> None:
         """Leave the wheel to the panel."""
         if self.hasFocus():
@@ -122,6 +124,7 @@ class PathField(QWidget):
         """Show a value."""
         self.text.write(None if value is None else str(value))
 
+    @guarded
     def _choose(self) -> None:
         file, _ = QFileDialog.getOpenFileName(self, "Choose a file", str(Path.cwd()))
         if file:
@@ -170,6 +173,7 @@ class ChoiceField(QComboBox):
         """Show a value."""
         self.setCurrentIndex(max(self.findData(value), 0))
 
+    @guarded
     def wheelEvent(self, event: Any) -> None:
         """Leave the wheel to the panel."""
         event.ignore()
@@ -280,6 +284,7 @@ class SettingsForm(QWidget):
         self._add(self.rest, [field for field in self._fields.values() if not field.is_main])
         self.rest.show()
 
+    @guarded
     def _show_more(self, on: bool) -> None:
         if on:
             self._add_rest()
@@ -287,12 +292,14 @@ class SettingsForm(QWidget):
 
     # -- values
 
+    @guarded
     def _reset(self) -> None:
         for key, editor in self.editors.items():
             with QSignalBlocker(editor):
                 editor.write(value_at(self._base, key))
         self._edited()
 
+    @guarded
     def _edited(self) -> None:
         self._check()
         self.changed.emit()

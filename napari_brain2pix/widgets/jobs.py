@@ -274,6 +274,7 @@ class _Preview(QWidget):
         self.caption.setText(f"<b>Preview</b> <small>{words or 'none yet'}</small>")
         self._fit()
 
+    @guarded
     def resizeEvent(self, event: Any) -> None:
         """Follow the room there is."""
         super().resizeEvent(event)

@@ -107,6 +107,7 @@ class LossPlot(QWidget):
         if not self._timer.isActive():
             self._timer.start()
 
+    @guarded
     def showEvent(self, event: Any) -> None:
         """Draw what came while nobody looked."""
         super().showEvent(event)
