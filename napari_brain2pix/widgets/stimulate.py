@@ -23,7 +23,9 @@ MODES: dict[str, tuple[str, float, float, float, tuple[str, str], str]] = {
     "silence": ("Silence", 0.0, 1.0, 0.0, ("", ""), "Set the response of each voxel to its mean"),
 }
 HONEST = "A model prediction, not evidence about real stimulation."
-NO_MODEL = "No trained model here. Train one with <code>brain2pix train</code>, or run <code>brain2pix demo</code>, then open its folder."
+NO_MODEL = (
+    "No trained model here. Train one above and press <b>Show it</b> when it is done; or open a trained run, or the folder of a demo."
+)
 CURRENT = "Test image chosen below"
 
 

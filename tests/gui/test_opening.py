@@ -35,7 +35,7 @@ def test_a_bare_subject_says_what_to_do_next(viewer, dock, tiny_subject) -> None
     dock.open(tiny_subject)
     assert dock.state.workspace.folder == tiny_subject
     assert dock.scene.view == "volume"
-    assert not dock.maps.empty.isHidden() and "brain2pix train" in dock.maps.empty.text()
+    assert not dock.maps.empty.isHidden() and "Train a model" in dock.maps.empty.text()
     assert dock.maps.kind.isHidden()
     assert not dock.stimulate.empty.isHidden() and dock.stimulate.controls.isHidden()
     assert dock.gallery.pictures["stimulus"].pixels is not None
