@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 STEPS = 200  # of the threshold slider
 PACE_MS = 50  # between two redraws of the brain while the slider is dragged
-NO_MAP = "No map yet. Train a model above, then press <b>Make maps</b> in the Jobs tab at the bottom; or open a trained run, or the folder of a demo."
+NO_MAP = (
+    "No map yet. Train a model above, then press <b>Make maps</b> in the Jobs tab at the bottom; "
+    "or open a trained run, or the folder of a demo."
+)
 
 
 class MapsPanel(QWidget):
