@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QProcess, Signal
 
 from napari_brain2pix import _sample_data as sample
+from napari_brain2pix._child import end_child
 from napari_brain2pix._guard import guarded
 
 if TYPE_CHECKING:
@@ -49,10 +50,7 @@ class SampleMaker(QObject):
     def stop(self) -> None:
         """End a running simulation; it leaves nothing half-made."""
         process, self._process = self._process, None
-        if process is not None and process.state() != QProcess.ProcessState.NotRunning:
-            process.blockSignals(True)
-            process.kill()
-            process.waitForFinished(2000)
+        end_child(process)
 
     @guarded
     def _finished(self, code: int, status: Any) -> None:

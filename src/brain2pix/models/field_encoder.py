@@ -50,8 +50,7 @@ class ImageBranch(nn.Module):
         self.conv = nn.Conv2d(3, channels, _FILTER, padding=_FILTER // 2, padding_mode="replicate")
         along = torch.arange(_FILTER) - _FILTER // 2
         window = torch.exp(-(along[:, None] ** 2 + along**2) / (2 * _WINDOW**2))
-        nn.init.xavier_normal_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        _draw(self.conv)
         with torch.no_grad():
             self.conv.weight *= window / window.square().mean().sqrt()
 
@@ -109,8 +108,7 @@ class FieldEncoder(nn.Module):
         for shape, grid in zip(tap_shapes[self.first_tap :], tap_grids, strict=True):
             branch = Branch(shape, grid, tap_settings)
             del branch.norm_out  # the closed form scales what a voxel pools by itself
-            nn.init.xavier_normal_(branch.conv.weight)
-            nn.init.zeros_(branch.conv.bias)  # type: ignore[arg-type]
+            _draw(branch.conv)
             branches.append(branch)
         self.branches = nn.ModuleList(branches)
         for grid in sorted(set(self.grids)):
@@ -142,9 +140,9 @@ class FieldEncoder(nn.Module):
 
     def compact(self, features: "Sequence[Tensor]") -> list[Tensor]:
         """Smallest features from which `forward` gives the same result: what a cache of frozen features should hold."""
-        skipped = min(self.scales, 1)
-        taps = zip(self._branches()[self.scales :], features[skipped:], strict=True)
-        return [*features[:skipped], *[branch.compact(part) for branch, part in taps]]  # type: ignore[union-attr, operator]
+        images = features[: min(self.scales, 1)]  # all scales read one copy, which is as small as it gets
+        taps = [branch for branch in self.branches if isinstance(branch, Branch)]
+        return [*images, *[branch.compact(part) for branch, part in zip(taps, features[len(images) :], strict=True)]]
 
     def activations(self, features: "Sequence[Tensor]") -> list[Tensor]:
         """Branch outputs that the fields pool, [b c g g] each."""
@@ -197,3 +195,9 @@ class FieldEncoder(nn.Module):
 
 def _drop_fold(encoder: FieldEncoder, _keys: object) -> None:
     encoder._folded = None  # it was made of the read-out before
+
+
+def _draw(convolution: nn.Conv2d) -> None:
+    assert convolution.bias is not None
+    nn.init.xavier_normal_(convolution.weight)
+    nn.init.zeros_(convolution.bias)
