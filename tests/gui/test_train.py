@@ -123,13 +123,13 @@ def test_stop_and_resume_with_curves_and_pictures(train, dock, qtbot) -> None:
     qtbot.waitUntil(lambda: dock.runner.standing == "finished", timeout=WAIT_MS)
     assert "going on from the checkpoint" in dock.jobs.log.toPlainText()
     curve = dock.jobs.plot.curves["decoder"]["total"]
-    assert curve.steps == list(range(1, 13)) and set(before) < set(curve.steps)
+    assert set(before) < set(curve.steps) and curve.steps[-1] == 12
+    stored = [row for row in np.loadtxt(folder / "metrics.csv", delimiter=",", dtype=str) if row[2] == "decoder" and row[4] == "total"]
+    newest = {int(row[3]): float(row[5]) for row in stored}  # fast steps are thinned out; a step done twice counts once
+    assert curve.steps == sorted(newest) and curve.values == pytest.approx([newest[step] for step in curve.steps])
     dock.jobs.plot._draw()
     x, y = dock.jobs.plot._lines["total"].getData()
     assert list(x) == curve.steps and list(y) == curve.values
-    stored = np.loadtxt(folder / "metrics.csv", delimiter=",", dtype=str)
-    last = [row for row in stored if row[2] == "decoder" and row[4] == "total"][-1]
-    assert float(last[5]) == pytest.approx(curve.values[-1])
     assert RunFolder(folder).attempt() == 2
 
 
