@@ -86,7 +86,7 @@ def _photograph(path: Path | None, view: str | None, file: Path) -> int:
     get_settings().application.gui_notification_level = "error"
     viewer, dock = open_window(path, view)
     try:
-        problem = dock.data.notice.text() if path is not None and dock.state.workspace is None else ""
+        problem = dock.head.notice.text() if path is not None and dock.state.workspace is None else ""
         if problem:
             print(problem, file=sys.stderr)
             return 1

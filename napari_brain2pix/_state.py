@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from brain2pix.data.regions import default_region, region_mask
 from brain2pix.errors import Brain2PixError
 from napari_brain2pix._maps import MapKind, MapView, map_kinds, map_view, threshold_range
+from napari_brain2pix._steps import STEPS
 from napari_brain2pix._workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class State(QObject):
     region_changed : Region
     base_changed : stimulus id, or "mean"
     selection_changed : Selection
+    step_changed : str, one of `STEPS`
     problem : str, for the user; empty when it is over
     """
 
@@ -67,6 +69,7 @@ class State(QObject):
     region_changed = Signal(object)
     base_changed = Signal(str)
     selection_changed = Signal(object)
+    step_changed = Signal(str)
     problem = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -80,6 +83,7 @@ class State(QObject):
         self.view, self.plane = "volume", "axial"
         self.base = ""
         self.selection = Selection()
+        self.step = next(iter(STEPS))
 
     def open(self, path: Path) -> None:
         """Open a folder; on an error what was open stays.
@@ -96,12 +100,18 @@ class State(QObject):
         self.found = self._found()
         ids = workspace.pictures.stimulus_ids
         self.base = ids[0] if ids else MEAN
-        self.problem.emit("\n".join(workspace.notes))
+        self.problem.emit("")
         self.opening.emit(workspace)
         self.opened.emit(workspace)
         self.set_region(first_region(workspace.subject.areas))
         self.base_changed.emit(self.base)
         self.clear_selection()
+
+    def set_step(self, name: str) -> None:
+        """Turn to a step of the work."""
+        if name in STEPS:
+            self.step = name
+            self.step_changed.emit(name)
 
     def set_view(self, view: str, plane: str | None = None) -> None:
         """Choose "volume", "inflated", "flat" or "sphere", and for the volume "axial", "coronal", "sagittal" or "3d"."""

@@ -1,13 +1,13 @@
-"""Open a subject, say what it is, say what went wrong."""
+"""Open a subject, and say what could not be used of it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._workspace import describe, describe_more
-from napari_brain2pix.widgets._parts import Badge, Note, Notice
+from napari_brain2pix._workspace import describe_more
+from napari_brain2pix.widgets._parts import Note, Notice
 
 if TYPE_CHECKING:
     from napari_brain2pix._simulate import SampleMaker
@@ -32,9 +32,6 @@ class DataPanel(QWidget):
     def __init__(self, state: "State", maker: "SampleMaker") -> None:
         super().__init__()
         self.state, self.maker = state, maker
-        self.title = QLabel()
-        self.badge = Badge("simulated data")
-        self.badge.setToolTip("Made by the program on an average brain: no person was measured.")
         self.summary = Note(EMPTY)
         self.open_button = QPushButton("Open folder…")
         self.open_button.setToolTip("A native subject folder, or a folder made by brain2pix demo")
@@ -45,7 +42,6 @@ class DataPanel(QWidget):
         self.open_button.clicked.connect(self.choose_folder)
         self.sample_button.clicked.connect(self.open_sample)
         state.opened.connect(self._show)
-        state.problem.connect(self._complain)
         maker.made.connect(self.open)
         maker.said.connect(self.summary.say)
         maker.failed.connect(self._sample_failed)
@@ -54,10 +50,6 @@ class DataPanel(QWidget):
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(6)
-        head = QHBoxLayout()
-        head.addWidget(self.title, 1)
-        head.addWidget(self.badge)
-        box.addLayout(head)
         box.addWidget(self.summary)
         buttons = QHBoxLayout()
         buttons.setSpacing(6)
@@ -65,8 +57,6 @@ class DataPanel(QWidget):
         buttons.addWidget(self.sample_button)
         box.addLayout(buttons)
         box.addWidget(self.notice)
-        self.title.hide()
-        self.badge.hide()
 
     @guarded
     def choose_folder(self) -> None:
@@ -88,12 +78,8 @@ class DataPanel(QWidget):
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
-        self.title.setText(f"<b>{workspace.folder.name}</b>")
-        self.title.setToolTip(describe_more(workspace))
-        self.summary.setToolTip(describe_more(workspace))
-        self.title.show()
-        self.badge.setVisible(workspace.subject.simulated)
-        self.summary.say(describe(workspace))
+        self.summary.say("<br>".join(describe_more(workspace).splitlines()))
+        self.notice.say("\n".join(workspace.notes))
         self.sample_button.setEnabled(True)
 
     @guarded
@@ -101,7 +87,3 @@ class DataPanel(QWidget):
         self.sample_button.setEnabled(True)
         self.summary.say(EMPTY)
         self.state.problem.emit(why)
-
-    @guarded(tell=False)
-    def _complain(self, text: str) -> None:
-        self.notice.say(text)

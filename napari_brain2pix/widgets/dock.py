@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QMessageBox, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from napari_brain2pix import _layers as layers
 from napari_brain2pix import _sample_data as sample
+from napari_brain2pix._closing import STAY, STOPS, ask_about_job
 from napari_brain2pix._devices import DeviceQuestion
+from napari_brain2pix._follow_up import maps_job, run_of, trained_run_of
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._jobs import JobRunner
 from napari_brain2pix._live import LiveDecoder, picture_bytes
@@ -19,10 +21,14 @@ from napari_brain2pix._state import State
 from napari_brain2pix.widgets._parts import picture_of
 from napari_brain2pix.widgets.data import DataPanel
 from napari_brain2pix.widgets.gallery import Gallery
+from napari_brain2pix.widgets.head import SubjectHead
 from napari_brain2pix.widgets.jobs import JobsPanel
+from napari_brain2pix.widgets.log import LogPanel
 from napari_brain2pix.widgets.maps import MapsPanel
+from napari_brain2pix.widgets.steps import StepBar
 from napari_brain2pix.widgets.stimulate import StimulatePanel
 from napari_brain2pix.widgets.train import TrainPanel
+from napari_brain2pix.widgets.views import ViewBar
 
 if TYPE_CHECKING:
     import napari
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
     from napari_brain2pix._workspace import Workspace
 
 MIN_WIDTH = 340
-GALLERY, JOBS = "brain2pix pictures", "brain2pix jobs"
+GALLERY, JOBS, LOG = "brain2pix pictures", "brain2pix jobs", "brain2pix log"
 SETTLE_MS = 300  # until panels that were hidden have their style and size
 STOP_WAIT_S = 5.0  # for a training that was told to stop while the window closes
 NOTHING = {"region": None, "mode": "add", "amplitude": 0.0}  # responses as they are
@@ -55,13 +61,19 @@ class BrainDock(QWidget):
         self.maker = SampleMaker(self.state, self)
         self.runner = JobRunner(self.state, self)
         self.devices = DeviceQuestion(self.state, self)
+        self.head = SubjectHead(self.state)
+        self.steps = StepBar(self.state, self.runner)
+        self.views = ViewBar(self.state, self.scene)
         self.data = DataPanel(self.state, self.maker)
         self.train = TrainPanel(self.state, self.runner, self.devices)
         self.maps = MapsPanel(self.state, self.scene)
         self.stimulate = StimulatePanel(self.state)
         self.gallery = Gallery(self.state)
         self.jobs = JobsPanel(self.state, self.runner)
-        for panel in (self.gallery, self.jobs):
+        self.log = LogPanel(self.state, self.runner)
+        self.pages: dict[str, QScrollArea] = {}
+        self._below = ((self.gallery, GALLERY), (self.jobs, JOBS), (self.log, LOG))
+        for panel, _ in self._below:
             panel.setParent(self)  # until it has a dock of its own
             panel.hide()
         self._over = False
@@ -76,30 +88,38 @@ class BrainDock(QWidget):
         QTimer.singleShot(0, self._settle)
 
     def _lay_out(self) -> None:
-        inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(12, 10, 12, 10)
-        column.setSpacing(10)
-        for panel in (self.data, self.train, self.maps, self.stimulate):
-            column.addWidget(panel)
-        column.addStretch(1)
-        self.train.hide()  # until there is something to train on
-        self.maps.hide()  # until there is something to look at
-        self.stimulate.hide()
-        # notes fix their height when they learn their width, which the scroll area does not hear of: it is told to measure again
+        # notes fix their height when they learn their width, which the scroll areas do not hear of: they are told to measure again
         self._measure = QTimer(self)
         self._measure.setSingleShot(True)
         self._measure.setInterval(SETTLE_MS)
         self._measure.timeout.connect(self._make_room)
-        self.scroll = scroll = QScrollArea()
+        box = QVBoxLayout(self)
+        box.setContentsMargins(12, 10, 12, 10)
+        box.setSpacing(8)
+        self.stack = QStackedWidget()
+        for widget in (self.head, self.views, self.steps):
+            box.addWidget(widget)
+        box.addWidget(self.stack, 1)
+        self._add_page("data", self.data)
+        self._add_page("train", self.train)
+        self._add_page("maps", self.maps)
+        self._add_page("decode", QWidget())
+        self._add_page("stimulate", self.stimulate)
+        self.setMinimumWidth(MIN_WIDTH)
+
+    def _add_page(self, name: str, panel: QWidget) -> None:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 4, 6, 0)
+        column.addWidget(panel)
+        column.addStretch(1)
+        scroll = QScrollArea()
         scroll.setWidget(inner)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        box = QVBoxLayout(self)
-        box.setContentsMargins(0, 0, 0, 0)
-        box.addWidget(scroll)
-        self.setMinimumWidth(MIN_WIDTH)
+        self.pages[name] = scroll
+        self.stack.addWidget(scroll)
 
     def _connect(self) -> None:
         state = self.state
@@ -117,8 +137,10 @@ class BrainDock(QWidget):
         self.live.died.connect(self._decoder_died)
         self.runner.changed.connect(self._job_changed)
         self.jobs.show_wanted.connect(self.open)
-        self.jobs.train_wanted.connect(self._unfold_train)
-        for signal in (state.opened, self.train.head.toggled, self.train.form.more.toggled, self.train.method.activated):
+        self.jobs.train_wanted.connect(self._turn_to_training)
+        self.maps.maps_wanted.connect(self._make_maps)
+        state.step_changed.connect(self._turn_page)
+        for signal in (state.opened, state.step_changed, self.train.form.more.toggled, self.train.method.activated):
             signal.connect(self._measure_soon)
         self.train.another_wanted.connect(self.data.choose_folder)
 
@@ -130,27 +152,29 @@ class BrainDock(QWidget):
         self.state.open(Path(folder))
 
     def _show_below(self) -> None:
-        """Dock pictures and jobs as tabs, the pictures in front; again if the user had closed them."""
-        fresh = [(panel, name) for panel, name in ((self.gallery, GALLERY), (self.jobs, JOBS)) if not _dock_of(panel)]
+        """Dock pictures, jobs and log as tabs, the pictures in front; again if the user had closed them."""
+        fresh = [(panel, name) for panel, name in self._below if not _dock_of(panel)]
         for panel, name in fresh:
             self.viewer.window.add_dock_widget(panel, name=name, area="bottom", add_vertical_stretch=False)
             panel.show()
-        window, pictures, jobs = self.window(), _dock_of(self.gallery), _dock_of(self.jobs)
-        if fresh and isinstance(window, QMainWindow) and pictures and jobs:
-            window.tabifyDockWidget(pictures, jobs)
-            pictures.raise_()
+        window = self.window()
+        docks = [dock for dock in (_dock_of(panel) for panel, _ in self._below) if dock is not None]
+        if fresh and isinstance(window, QMainWindow):
+            for dock in docks[1:]:
+                window.tabifyDockWidget(docks[0], dock)
+            docks[0].raise_()
 
     @guarded
-    def _unfold_train(self) -> None:
-        self.train.unfold()
-        self.scroll.ensureWidgetVisible(self.train.head)
+    def _turn_page(self, step: str) -> None:
+        self.stack.setCurrentWidget(self.pages[step])
+
+    @guarded
+    def _turn_to_training(self) -> None:
+        self.state.set_step("train")
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
         self._show_below()
-        self.train.show()
-        self.maps.show()
-        self.stimulate.show()
         self.live.stop()
         self._asked_base = ""
         self.scene.show(workspace, self.state.found)
@@ -165,6 +189,8 @@ class BrainDock(QWidget):
             self._start_decoder()
         if (workspace.folder / "job.json").is_file():
             self.runner.follow(workspace.folder)
+        # a subject without a model is there to be trained on
+        self.state.set_step("maps" if workspace.model is not None or workspace.map is not None else "train")
         pictures = _dock_of(self.gallery)
         if workspace.pictures.reconstructions is not None and pictures:
             pictures.raise_()
@@ -175,7 +201,7 @@ class BrainDock(QWidget):
 
     @guarded
     def _make_room(self) -> None:
-        inner = self.scroll.widget()
+        inner = self.stack.currentWidget().widget()
         inner.layout().invalidate()
         inner.updateGeometry()
 
@@ -210,6 +236,27 @@ class BrainDock(QWidget):
         if standing == "starting" and jobs:
             jobs.show()
             jobs.raise_()
+        if standing == "finished" and self.runner.job.get("kind") in ("maps", "decode"):
+            self._show_made(Path(folder))
+
+    def _show_made(self, folder: Path) -> None:
+        """Show what a job has made of the run that is open."""
+        workspace = self.state.workspace
+        if workspace is not None and self.state.step in ("maps", "decode") and run_of(folder) == self._trained():
+            step = self.state.step
+            self.open(workspace.folder)
+            self.state.set_step(step)
+
+    @guarded
+    def _make_maps(self) -> None:
+        trained = self._trained()
+        if trained is not None:
+            self.runner.start(maps_job(trained))
+
+    def _trained(self) -> Path | None:
+        """Run folder of the model that is open."""
+        workspace = self.state.workspace
+        return trained_run_of(workspace.model.parent) if workspace is not None and workspace.model is not None else None
 
     # -- the brain
 
@@ -306,7 +353,7 @@ class BrainDock(QWidget):
     @guarded
     def _dismiss(self) -> None:
         self.shut_down()
-        for panel in (self.gallery, self.jobs):
+        for panel, _ in self._below:
             if _dock_of(panel):
                 self.viewer.window.remove_dock_widget(panel)
             panel.deleteLater()
@@ -341,22 +388,9 @@ class BrainDock(QWidget):
         """Ask what becomes of a job that is going on; whether the window may close."""
         if not self.runner.busy or not self.viewer_is_whole():
             return True
-        box = QMessageBox(self.window())
-        box.setWindowTitle("brain2pix")
-        box.setText(f"A job is going on: {self.runner.job.get('kind', '')} in {self.runner.folder}")
-        box.setInformativeText("It can go on without the window. Open its folder later to see it again.")
-        goes_on = box.addButton(
-            "Training goes on" if self.runner.job.get("kind") == "train" else "It goes on", QMessageBox.ButtonRole.AcceptRole
-        )
-        stops = box.addButton("Stop it", QMessageBox.ButtonRole.DestructiveRole)
-        stay = box.addButton("Stay", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(goes_on)
-        box.setEscapeButton(stay)
-        box.exec()
-        chosen = box.clickedButton()
-        box.deleteLater()
-        self._stop_when_closed = chosen is stops
-        return chosen is not stay
+        answer = ask_about_job(self.window(), self.runner)
+        self._stop_when_closed = answer == STOPS
+        return answer != STAY
 
     def shut_down(self) -> None:
         """Stop the children and stop listening; once."""
@@ -369,9 +403,10 @@ class BrainDock(QWidget):
         if self._stop_when_closed:
             self.runner.end(STOP_WAIT_S)
         self.runner.let_go()
+        self.log.close_log()
         self.scene.close()
         self.viewer.layers.events.inserted.disconnect(self._layer_came)
-        for panel in (self.gallery, self.jobs):
+        for panel, _ in self._below:
             if panel.parent() is None:
                 panel.deleteLater()
 

@@ -10,8 +10,9 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QProgressBar, QP
 from brain2pix.compute.device import batch_settings
 from brain2pix.compute.spec import JobSpec
 from brain2pix.events import Failed, Finished, Message, Metric, Preview, Started
-from brain2pix.training.run_folder import RunFolder, model_description
+from brain2pix.training.run_folder import RunFolder
 from napari_brain2pix._checks import free_folder
+from napari_brain2pix._follow_up import decode_job, has_maps, has_pictures, maps_job, run_of, trained_run_of
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._jobs import RESUMABLE
 from napari_brain2pix._record import duration
@@ -151,9 +152,9 @@ class JobsPanel(QWidget):
         self.stop_button.setText("Stop now" if standing == "stopping" else "Stop")
         self.resume_button.setVisible(standing in (*RESUMABLE, "new"))
         self.show_button.setVisible(standing == "finished")
-        trained = self._trained() if there and not self.runner.busy else None
-        self.maps_button.setVisible(trained is not None and not any((trained / name).exists() for name in ("maps", "decoder_maps")))
-        self.decode_button.setVisible(trained is not None and not (trained / "decode-test").exists())
+        trained = trained_run_of(self.runner.folder) if not self.runner.busy else None
+        self.maps_button.setVisible(trained is not None and not has_maps(trained))
+        self.decode_button.setVisible(trained is not None and not has_pictures(trained))
         self.train_button.setVisible(not there)
         if standing in ("failed", "interrupted"):
             self.notice.say(self.runner.error, SMALLER if self._smaller() else "")
@@ -203,32 +204,19 @@ class JobsPanel(QWidget):
     @guarded
     def _open(self) -> None:
         if self.runner.folder is not None:
-            self.show_wanted.emit(str(shown_run(self.runner.folder)))
+            self.show_wanted.emit(str(run_of(self.runner.folder)))
 
     @guarded
     def _make_maps(self) -> None:
-        trained = self._trained()
-        if trained is None:
-            return
-        # without an encoder, the fields are those places in the picture that a voxel changes
-        side = "encoder" if model_description(trained)["has_encoder"] else "decoder"
-        folder = trained / ("maps" if side == "encoder" else "decoder_maps")
-        self.runner.start(JobSpec("maps", {"run": str(trained), "side": side, "device": self._device(trained)}, folder))
+        trained = trained_run_of(self.runner.folder)
+        if trained is not None:
+            self.runner.start(maps_job(trained))
 
     @guarded
     def _reconstruct(self) -> None:
-        trained = self._trained()
+        trained = trained_run_of(self.runner.folder)
         if trained is not None:
-            self.runner.start(JobSpec("decode", {"run": str(trained), "device": self._device(trained)}, trained / "decode-test"))
-
-    def _trained(self) -> Path | None:
-        """Run folder of the trained system that the job made or was about."""
-        run = shown_run(self.runner.folder) if self.runner.folder is not None else None
-        return run if run is not None and (run / "model" / "model.json").is_file() else None
-
-    def _device(self, trained: Path) -> str:
-        """Where the system was trained."""
-        return str(RunFolder(trained).read_job().get("params", {}).get("device", "auto"))
+            self.runner.start(decode_job(trained))
 
     @guarded
     def _retry(self) -> None:
@@ -301,9 +289,3 @@ def _folded(strip: QPixmap) -> QPixmap:
     painter.drawPixmap(0, height, strip, strip.width() - half, 0, half, height)
     painter.end()
     return folded
-
-
-def shown_run(folder: Path) -> Path:
-    """Run folder to open when a job is done: the trained run that it was about, or its own."""
-    about = RunFolder(folder).read_job().get("params", {}).get("run")
-    return Path(about) if isinstance(about, str) and Path(about).is_dir() else folder

@@ -1,17 +1,17 @@
-"""Where to look, which map to see, how good a voxel must be, and what is selected."""
+"""Which map to see, how good a voxel must be, and what is selected."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 from superqt.utils import QSignalThrottler
 
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._maps import threshold_range, why_no_accuracy
 from napari_brain2pix._pick import rows_at
 from napari_brain2pix._selection import describe_selection, field_circles
-from napari_brain2pix.widgets._parts import Choice, Note, Section
+from napari_brain2pix.widgets._parts import Note, Section
 from napari_brain2pix.widgets.visual_field import VisualField
 
 if TYPE_CHECKING:
@@ -23,27 +23,28 @@ if TYPE_CHECKING:
 
 STEPS = 200  # of the threshold slider
 PACE_MS = 50  # between two redraws of the brain while the slider is dragged
-NO_MAP = (
-    "No map yet. Train a model above, then press <b>Make maps</b> in the Jobs tab at the bottom; "
-    "or open a trained run, or the folder of a demo."
-)
+NO_MAP = "No map yet: the receptive fields of all voxels are read from a trained model."
+NO_MODEL = f"{NO_MAP} Train one first, or open a trained run or the folder of a demo."
 
 
 class MapsPanel(QWidget):
-    """View, map, threshold and legend.
+    """Map, threshold and legend.
+
+    Signals
+    -------
+    maps_wanted : the user wants maps of the model that is open
 
     Parameters
     ----------
     state : State
-    scene : Scene, asked which views the subject has
+    scene : Scene, asked for the cortex
     """
+
+    maps_wanted = Signal()
 
     def __init__(self, state: "State", scene: "Scene") -> None:
         super().__init__()
         self.state, self.scene = state, scene
-        self.view = Choice({"volume": "Volume", "inflated": "Inflated", "flat": "Flat", "sphere": "Sphere"})
-        self.plane = Choice({"axial": "Axial", "coronal": "Coronal", "sagittal": "Sagittal", "3d": "3-D"})
-        self.view_note = Note()
         self.kind = QComboBox()
         self.kind.setAccessibleName("Map")
         self.threshold = QSlider(Qt.Orientation.Horizontal)
@@ -53,37 +54,32 @@ class MapsPanel(QWidget):
         self.count = QLabel()
         self.measure = Note()
         self.legend = VisualField()
-        self.empty = Note(NO_MAP)
+        self.empty = Note(NO_MODEL)
+        self.make_button = QPushButton("Make maps")
+        self.make_button.setToolTip("Receptive fields of all voxels, read from the trained model")
         self.selected = Note()
         self.selected.setAccessibleName("Selected voxels")
         # Of the signals that come too fast the last is kept; it ends with the panel, as a throttled function would not.
         self._pace = QSignalThrottler(self)
         self._pace.setTimeout(PACE_MS)
         self._lay_out()
-        self.view.chosen.connect(self._choose_view)
-        self.plane.chosen.connect(self._choose_plane)
         self.kind.currentTextChanged.connect(self._choose_kind)
         self.threshold.valueChanged.connect(self._pace.throttle)
         self._pace.triggered.connect(self._choose_threshold)
         self.legend.picked.connect(self._pick)
         self.legend.cleared.connect(self._clear)
         state.selection_changed.connect(self._show_selection)
+        self.make_button.clicked.connect(self.maps_wanted)
         state.opened.connect(self._show)
         state.view_changed.connect(self._show_view)
         state.map_changed.connect(self._show_map)
         state.region_changed.connect(self._show_region)
-        self._show_view(state.view, state.plane)
         self._enable(None)
 
     def _lay_out(self) -> None:
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(10)
-        views = Section("View")
-        views.body.addWidget(self.view)
-        views.body.addWidget(self.plane)
-        views.body.addWidget(self.view_note)
-        box.addWidget(views)
         self._maps = Section("Map")
         self._maps.body.addWidget(self.kind)
         line = QHBoxLayout()
@@ -95,6 +91,7 @@ class MapsPanel(QWidget):
         self._maps.body.addWidget(self.legend)
         self._maps.body.addWidget(self.selected)
         self._maps.body.addWidget(self.empty)
+        self._maps.body.addWidget(self.make_button)
         box.addWidget(self._maps)
 
     def _enable(self, workspace: "Workspace | None") -> None:
@@ -102,17 +99,11 @@ class MapsPanel(QWidget):
         mapped = workspace is not None and workspace.map is not None
         for widget in (self.kind, self.threshold, self.threshold_text, self.count, self.measure, self.legend):
             widget.setVisible(mapped)
-        self.empty.setVisible(workspace is not None and not mapped)
-        self.selected.setVisible(workspace is not None)
-        reasons = []
-        for view, button in self.view.buttons.items():
-            possible = workspace is not None and (view == "volume" or self.scene.cortex.has(view))
-            button.setEnabled(possible)
-            reason = self.scene.cortex.missing.get(view, "")
-            if workspace is not None and not possible and reason:
-                reasons.append(f"{button.text()}: {reason}")
-        self.view_note.say("<br>".join(dict.fromkeys(reasons)))
-        self.view_note.setVisible(bool(reasons))
+        trained = workspace is not None and workspace.model is not None
+        self.empty.setVisible(not mapped)
+        self.empty.say(NO_MAP if trained else NO_MODEL)
+        self.make_button.setVisible(trained and not mapped)
+        self.selected.setVisible(mapped)
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
@@ -124,10 +115,6 @@ class MapsPanel(QWidget):
 
     @guarded
     def _show_view(self, view: str, plane: str) -> None:
-        self.view.set_current(view)
-        self.plane.set_current(plane)
-        self.plane.setVisible(view == "volume")
-        self.plane.setEnabled(self.state.workspace is not None)
         self._say_selected()
 
     @guarded
@@ -184,14 +171,6 @@ class MapsPanel(QWidget):
     @guarded
     def _clear(self) -> None:
         self.state.clear_selection()
-
-    @guarded
-    def _choose_view(self, view: str) -> None:
-        self.state.set_view(view)
-
-    @guarded
-    def _choose_plane(self, plane: str) -> None:
-        self.state.set_view("volume", plane)
 
     @guarded
     def _choose_kind(self, name: str) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from qtpy.QtCore import QSignalBlocker, QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPushButton,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -63,12 +62,6 @@ class TrainPanel(QWidget):
     def __init__(self, state: "State", runner: "JobRunner", devices: "DeviceQuestion") -> None:
         super().__init__()
         self.state, self.runner, self.devices = state, runner, devices
-        self.head = QToolButton()
-        self.head.setCheckable(True)
-        self.head.setAutoRaise(True)
-        self.head.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.head.setAccessibleName("Train")
-        self.body = QWidget()
         self.method, self.preset, self.device = QComboBox(), QComboBox(), QComboBox()
         self.region, self.folder = QLineEdit(), QLineEdit()
         self.choose = QPushButton("…")
@@ -87,7 +80,7 @@ class TrainPanel(QWidget):
         self._fill()
         self._lay_out()
         self._connect()
-        self._fold(False)
+        self.setEnabled(False)  # until there is something to train on
 
     def _fill(self) -> None:
         for name, entry in METHODS.items():
@@ -105,12 +98,7 @@ class TrainPanel(QWidget):
             editor.write(TrainParams.model_fields[key].default)
 
     def _lay_out(self) -> None:
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.setSpacing(6)
-        outer.addWidget(self.head)
-        outer.addWidget(self.body)
-        box = QVBoxLayout(self.body)
+        box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(6)
         box.addLayout(self._grid())
@@ -145,7 +133,6 @@ class TrainPanel(QWidget):
         return grid
 
     def _connect(self) -> None:
-        self.head.toggled.connect(self._fold)
         self.method.activated.connect(self._choose_method)
         self.preset.activated.connect(self._choose_preset)
         self.device.activated.connect(self._changed)
@@ -161,35 +148,28 @@ class TrainPanel(QWidget):
         self.resume_button.clicked.connect(self._resume)
         self.another.clicked.connect(self.another_wanted)
         self.state.opened.connect(self._show)
+        self.state.step_changed.connect(self._come)
         self.devices.answered.connect(self._show_devices)
         self.runner.changed.connect(self._job_changed)
 
     # -- what is shown
 
     @guarded
-    def _fold(self, open_: bool) -> None:
-        with QSignalBlocker(self.head):
-            self.head.setChecked(open_)
-        self.head.setText("Train" if open_ else "Train …")
-        self.head.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
-        self.body.setVisible(open_)
-        if open_ and self.state.workspace is not None:
+    def _come(self, step: str) -> None:
+        """Look around when the user comes to this step."""
+        if step == "train" and self.state.workspace is not None:
             self.devices.ask()
             self._check()
-
-    def unfold(self) -> None:
-        """Open the panel: somebody wants to train."""
-        self._fold(True)
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
         self._folder_is_mine = False
         with QSignalBlocker(self.region):
             self.region.setText(default_region(workspace.subject.areas))
+        self.setEnabled(True)
         if not self.form.editors:
             self._choose_method()
-        # a subject without a model is there to be trained on; otherwise the room belongs to the maps
-        self._fold(workspace.model is None and workspace.map is None)
+        self._come(self.state.step)
 
     @guarded
     def _show_devices(self, names: list[str]) -> None:
@@ -303,7 +283,7 @@ class TrainPanel(QWidget):
         """Look at everything that a training needs, and say it above the button."""
         self._timer.stop()
         workspace = self.state.workspace
-        if workspace is None or not self.head.isChecked():
+        if workspace is None or self.state.step != "train":
             return
         try:
             spec = self.spec()

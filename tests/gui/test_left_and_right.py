@@ -55,9 +55,9 @@ def test_right_field_is_on_the_left_hemisphere_in_every_view(viewer, dock, mappe
     dock.maps.threshold.setValue(0)
     dock.state.set_region("V3")  # its yellow line must not be taken for a colour of the map
     for view, plane in VIEWS:
-        qtbot.mouseClick(dock.maps.view.buttons[view], Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(dock.views.view.buttons[view], Qt.MouseButton.LeftButton)
         if plane:
-            qtbot.mouseClick(dock.maps.plane.buttons[plane], Qt.MouseButton.LeftButton)
+            qtbot.mouseClick(dock.views.plane.buttons[plane], Qt.MouseButton.LeftButton)
             for name in ("Areas", "Region"):  # their outlines have colours of their own
                 viewer.layers[name].visible = False
         assert (dock.scene.view, dock.scene.plane) == (view, plane or "3d")

@@ -397,7 +397,7 @@ def test_a_failing_view_leaves_the_window_alive(opened, hand, monkeypatch, logge
     dock.state.set_view("inflated")
     monkeypatch.setattr(dock.scene._picker, "first", lambda *_: 1 / 0)
     hand.click(QPoint(200, 200))
-    assert "ZeroDivisionError" in dock.data.notice.text()
+    assert "ZeroDivisionError" in dock.head.notice.text()
     assert any("_click failed" in message for message in logged_errors.clear())
     monkeypatch.setattr(dock.scene, "right_on_screen", lambda: 1 / 0)
     dock.viewer.scene.camera.angles = (10, 20, 30)

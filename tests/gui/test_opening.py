@@ -25,8 +25,8 @@ def test_bad_folders_are_explained_in_the_dock(viewer, dock, tiny_copy, tmp_path
             file = next(tiny_copy.rglob("*_betas.h5"))
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         dock.open(folder)
-        assert words in dock.data.notice.text()
-        assert not dock.data.notice.isHidden()
+        assert words in dock.head.notice.text()
+        assert not dock.head.notice.isHidden()
         assert dock.state.workspace is None
         assert len(viewer.layers) == 0
 
@@ -35,18 +35,18 @@ def test_a_bare_subject_says_what_to_do_next(viewer, dock, tiny_subject) -> None
     dock.open(tiny_subject)
     assert dock.state.workspace.folder == tiny_subject
     assert dock.scene.view == "volume"
-    assert not dock.maps.empty.isHidden() and "Train a model" in dock.maps.empty.text()
+    assert not dock.maps.empty.isHidden() and "Train one first" in dock.maps.empty.text()
     assert dock.maps.kind.isHidden()
     assert not dock.stimulate.empty.isHidden() and dock.stimulate.controls.isHidden()
     assert dock.gallery.pictures["stimulus"].pixels is not None
     assert dock.gallery.pictures["reconstruction"].frame.empty == "needs a model"
-    assert not dock.data.badge.isHidden()
+    assert not dock.head.badge.isHidden()
     assert not dock.live.running
     for view in ("inflated", "flat", "volume"):
         dock.state.set_view(view)
     # a damaged folder afterwards leaves what is open as it is
     dock.open(tiny_subject / "nothing")
-    assert "does not exist" in dock.data.notice.text()
+    assert "does not exist" in dock.head.notice.text()
     assert dock.state.workspace.folder == tiny_subject
     assert "T1w" in viewer.layers
 

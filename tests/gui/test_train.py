@@ -32,7 +32,7 @@ WAIT_MS = 120_000  # the child imports torch; shared machines are slow
 def train(dock, tiny_copy, qtbot):
     """The panel Train on a subject of its own, with a training of seconds chosen."""
     dock.open(tiny_copy)
-    assert dock.train.head.isChecked(), "a subject without a model is there to be trained on"
+    assert dock.state.step == "train", "a subject without a model is there to be trained on"
     choose(qtbot, dock.train, "ridge")
     yield dock.train
     stop(dock.runner)
@@ -97,7 +97,7 @@ def test_a_training_from_the_click_to_the_picture(train, dock, qtbot) -> None:
     assert np.array_equal(shown.reconstructions, made) and len(shown.stimuli) == len(made)
     assert np.array_equal(dock.gallery.pictures["reconstruction"].pixels, made[0])
     assert "reconstructions of this run" not in dock.data.notice.text()
-    assert not train.head.isChecked(), "the room belongs to what there is to see"
+    assert dock.state.step == "maps", "the room belongs to what there is to see"
 
 
 def test_stop_and_resume_with_curves_and_pictures(train, dock, qtbot) -> None:
@@ -146,7 +146,7 @@ def test_a_job_that_fails_says_why_and_what_to_do(train, dock, qtbot) -> None:
     assert not dock.jobs.notice.button.isVisible(), "a smaller batch would not help"
     assert dock.jobs.resume_button.isVisible() and not dock.jobs.show_button.isVisible()
     assert "Traceback" in dock.jobs.log.toPlainText()
-    assert dock.state.workspace is not None and not dock.data.notice.text(), "the window goes on as if nothing had happened"
+    assert dock.state.workspace is not None and not dock.head.notice.text(), "the window goes on as if nothing had happened"
 
 
 def test_a_killed_process_is_noticed(train, dock, qtbot) -> None:
