@@ -7,7 +7,7 @@
     DIR/runs/<row>                one run folder per row of the sheet; the row `full` lies under the method's name, inductive_0 and
                                   inductive_1 are the folds of one row, null is the encoder trained on permuted pairs
     DIR/maps                      receptive fields of the trained encoder, NIfTI and GIFTI
-    DIR/results                   reconstructions.npz, stimulation.json
+    DIR/results                   reconstructions.npz, image_scores.tsv, stimulation.json
     DIR/figures, DIR/scores.json, DIR/scores.tsv
 
 A stage whose folder says "finished" is not run again, so that an interrupted demo goes on where it stopped, and a short sheet becomes a

@@ -10,6 +10,7 @@ from brain2pix.arrays import RetinotopicMap
 from brain2pix.compute.demo_folder import photo_folds
 from brain2pix.compute.jobs._inputs import TrainedRun, open_run
 from brain2pix.compute.sheet_rows import SheetRow, open_row
+from brain2pix.data.image_scores import write_image_scores
 from brain2pix.data.maps import read_maps
 from brain2pix.data.splits import EvaluationSet, evaluation_set
 from brain2pix.evaluation import (
@@ -38,12 +39,13 @@ from brain2pix.evaluation import (
     write_lines,
     write_scores,
 )
+from brain2pix.evaluation.images import score_images
 from brain2pix.evaluation.scores import ROWS
 from brain2pix.files import atomic_path, write_json
 from brain2pix.methods.predictions import predict_responses
 from brain2pix.signals.ceilings import split_half_ceiling
 from brain2pix.simulation.truth import Truth, load_truth
-from brain2pix.stimulation import QuadrantExperiment, ResponseSpace, fit_space, quadrant_experiment, quadrant_masks
+from brain2pix.stimulation import QuadrantExperiment, ResponseSpace, quadrant_experiment, quadrant_masks, space_of
 from brain2pix.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -144,12 +146,15 @@ class DemoResults:
         return self._decoded[row]
 
     def write_reconstructions(self) -> "Path":
-        """Write what the window and other programs show: stimuli beside reconstructions of every row."""
+        """Write what the window and other programs show: stimuli beside reconstructions of every row, and the scores of each."""
         path = self.demo.path / "results" / "reconstructions.npz"
         arrays: dict[str, Any] = {f"reconstructions_{row}": self.decoded(row) for row in self.systems if row != "full"}
         arrays |= {"stimulus_ids": np.array(self.test.stimulus_ids), "stimuli": self.test.images, "reconstructions": self.decoded("full")}
         with atomic_path(path) as beside:
             np.savez_compressed(beside, **arrays)
+        test = self.test
+        rows = {row: score_images(self.decoded(row), test.images, test.stimulus_ids, test.groups) for row in self.systems}
+        write_image_scores(path.parent, rows)
         return path
 
     @cached_property
@@ -251,7 +256,7 @@ class DemoResults:
     @cached_property
     def response_space(self) -> ResponseSpace:
         """What measured responses look like: training trials, with single test trials as the measure of what is usual."""
-        return fit_space(self.subject.responses(self.subject.rows("train"), self.voxel_index), self.test.repeats.values)
+        return space_of(self.subject, self.voxel_index)
 
     def spread(self, n: int) -> "NDArray[np.int64]":
         """Rows of n test images, taken from all photos in turn."""

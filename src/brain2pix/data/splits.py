@@ -84,7 +84,7 @@ def training_data(
         responses=responses[rows],
         images=images,
         image_index=image_index,
-        groups=_groups(subject, ids),
+        groups=photo_numbers(subject, ids),
         unpaired=subject.unpaired(int(images.shape[1])),
         repeats=_repeats(subject, responses, repeats_split),
         voxel_xyz=subject.xyz[voxel_index],
@@ -118,9 +118,16 @@ def evaluation_set(
         images=subject.images(ids, image_size),
         responses=repeats.mean(),
         repeats=repeats,
-        groups=_groups(subject, ids),
+        groups=photo_numbers(subject, ids),
         subject=subject.describe(index),
     )
+
+
+def photo_numbers(subject: "Subject", ids: list[str]) -> "NDArray[np.int64]":
+    """Give each source (photo, class) a number; a stimulus without one is a group by itself."""
+    source = subject.stimuli.set_index("stimulus_id")["source"].loc[ids]
+    names = [f"stimulus {name}" if pd.isna(value) else f"source {value}" for name, value in zip(ids, source, strict=True)]
+    return pd.factorize(np.array(names, dtype=object))[0].astype(np.int64)
 
 
 def _images_of(subject: "Subject", rows: "NDArray[np.int64]") -> "tuple[list[str], NDArray[np.int64]]":
@@ -130,13 +137,6 @@ def _images_of(subject: "Subject", rows: "NDArray[np.int64]") -> "tuple[list[str
     ids = [name for name in subject.stimuli["stimulus_id"] if name in present]
     place = {name: number for number, name in enumerate(ids)}
     return ids, np.array([place[name] for name in shown], dtype=np.int64)
-
-
-def _groups(subject: "Subject", ids: list[str]) -> "NDArray[np.int64]":
-    """Give each source (photo, class) a number; a stimulus without one is a group by itself."""
-    source = subject.stimuli.set_index("stimulus_id")["source"].loc[ids]
-    names = [f"stimulus {name}" if pd.isna(value) else f"source {value}" for name, value in zip(ids, source, strict=True)]
-    return pd.factorize(np.array(names, dtype=object))[0].astype(np.int64)
 
 
 def _repeats(subject: "Subject", responses: "NDArray[np.float32]", split: str | None) -> RepeatedResponses | None:

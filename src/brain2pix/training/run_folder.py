@@ -227,7 +227,11 @@ def check_model_fits(method: "Method", subject: "Subject") -> "np.ndarray[Any, n
     DataFormatError
         If the voxels or their order differ.
     """
-    trained = method.info.subjects[0]
+    return check_voxels_fit(method.info.subjects[0], subject)
+
+
+def check_voxels_fit(trained: SubjectInfo, subject: "Subject") -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """Do the same with what ``model.json`` says of the voxels: no torch, no model."""
     n_voxels = len(subject.voxels)
     advice = "It is a checkpoint of another subject or voxel order: open the subject it was trained on, or train on this one."
     if trained.voxel_index.size and int(trained.voxel_index.max()) >= n_voxels:

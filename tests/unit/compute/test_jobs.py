@@ -13,6 +13,7 @@ from brain2pix.arrays import VoxelBatch
 from brain2pix.compute.jobs.train import permuted
 from brain2pix.compute.runner import run_job
 from brain2pix.compute.spec import JobSpec
+from brain2pix.data.image_scores import fingerprint, read_image_scores
 from brain2pix.data.splits import evaluation_set, training_data
 from brain2pix.data.subject import open_subject
 from brain2pix.errors import ConfigError, DataFormatError, MissingDataError, NotSupportedError
@@ -54,6 +55,11 @@ def test_decode_gives_what_the_system_decodes(trained, tiny_subject, tmp_path):
     assert np.array_equal(one, images[3])
     sheet = imageio.imread(results / "comparison.png")
     assert np.array_equal(sheet[:32, :32], shown.images[0]) and np.array_equal(sheet[34:66, :32], images[0])
+    scores = read_image_scores(results)["full"]
+    assert scores.stimulus_ids == shown.stimulus_ids and scores.fingerprint == fingerprint(images)
+    expected_r = np.corrcoef(images[3].ravel(), shown.images[3].ravel())[0, 1]
+    assert scores.values["pixel_r"][3] == pytest.approx(expected_r, abs=1e-4)
+    assert about["stimuli"] == fingerprint(shown.images)
 
 
 def test_maps_are_volumes_and_surfaces(trained, tmp_path):
@@ -69,6 +75,7 @@ def test_maps_are_volumes_and_surfaces(trained, tmp_path):
 
 def test_evaluate_gives_chance_interval_and_n(trained, tmp_path):
     results = run("evaluate", tmp_path / "out", run=str(trained / "gaziv"))
+    assert set(read_image_scores(results)) == {"full"}
     with (results / "scores.tsv").open() as file:
         lines = {(line["row"], line["score"]): line for line in csv.DictReader(file, delimiter="\t")}
     two = lines["gaziv", "pixel 2-way"]

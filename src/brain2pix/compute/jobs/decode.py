@@ -7,7 +7,9 @@ import numpy as np
 from brain2pix.compute.context import JobContext, Prepared
 from brain2pix.compute.device import memory_reported
 from brain2pix.compute.jobs._inputs import decode_images, open_run
+from brain2pix.data.image_scores import MAIN_RUN, fingerprint, write_image_scores
 from brain2pix.data.splits import evaluation_set
+from brain2pix.evaluation.images import score_images
 from brain2pix.files import atomic_folder, write_json
 from brain2pix.training.pictures import tile, write_png
 
@@ -35,7 +37,7 @@ def prepare(params: "DecodeParams") -> Prepared:
 
 
 def write_reconstructions(folder: "Path", images: "NDArray[np.uint8]", shown: "EvaluationSet", about: dict[str, object]) -> None:
-    """Write reconstructions as one array, as PNG files and as a sheet (stimulus above its reconstruction), all or nothing.
+    """Write reconstructions as one array, as PNG files and as a sheet (stimulus above its reconstruction) and scores, all or nothing.
 
     Parameters
     ----------
@@ -49,7 +51,8 @@ def write_reconstructions(folder: "Path", images: "NDArray[np.uint8]", shown: "E
         for name, image in zip(shown.stimulus_ids, images, strict=True):
             write_png(beside / "reconstructions" / f"{name.replace('/', '_')}.png", image)
         write_png(beside / "comparison.png", comparison(shown.images, images))
-        write_json(beside / "reconstructions.json", {**about, "stimulus_ids": shown.stimulus_ids})
+        write_json(beside / "reconstructions.json", {**about, "stimulus_ids": shown.stimulus_ids, "stimuli": fingerprint(shown.images)})
+        write_image_scores(beside, {MAIN_RUN: score_images(images, shown.images, shown.stimulus_ids, shown.groups)})
 
 
 def comparison(stimuli: "NDArray[np.uint8]", images: "NDArray[np.uint8]", columns: int = 10) -> "NDArray[np.uint8]":

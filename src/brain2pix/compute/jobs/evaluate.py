@@ -8,14 +8,18 @@ import numpy as np
 from brain2pix.compute.context import JobContext, Prepared
 from brain2pix.compute.device import memory_reported
 from brain2pix.compute.jobs._inputs import TrainedRun, decode_images, open_run
+from brain2pix.data.image_scores import MAIN_RUN, write_image_scores
 from brain2pix.data.splits import EvaluationSet, evaluation_set
 from brain2pix.evaluation import encoder_accuracy, encoder_lines, row_lines, score_row, write_lines
 from brain2pix.evaluation.functional import independent_networks, network_features
+from brain2pix.evaluation.images import score_images
 from brain2pix.files import write_json
 from brain2pix.methods.predictions import predict_responses
 from brain2pix.signals.ceilings import split_half_ceiling
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from brain2pix.config.run import EvaluateParams
     from brain2pix.evaluation.report import ScoreLine
     from brain2pix.events import CancelToken
@@ -34,10 +38,13 @@ def prepare(params: "EvaluateParams") -> Prepared:
 
     def run(context: JobContext) -> None:
         with memory_reported(trained.device, params), context.stage("evaluate"):
-            lines = _reconstructions(trained, shown, params, context.cancel)
+            images = decode_images(trained.method, shown.responses, trained.device, context.cancel, params.batch)
+            lines = _reconstructions(trained.method.name, images, shown)
             if trained.method.info.has_encoder:
                 lines += _encoder(trained, shown, context.cancel)
             write_json(context.folder.results / "about.json", about)
+            scored = score_images(images, shown.images, shown.stimulus_ids, shown.groups)
+            write_image_scores(context.folder.results, {MAIN_RUN: scored})
             write_lines(context.folder.results / "scores.tsv", lines)
         for line in lines:
             if not line.score.startswith("random"):  # the single networks stand in the table
@@ -59,10 +66,9 @@ def describe(line: "ScoreLine") -> str:
     return f"{line.row}, {line.score}: {value} ({', '.join(part for part in parts if part)})"
 
 
-def _reconstructions(trained: TrainedRun, shown: EvaluationSet, params: "EvaluateParams", cancel: "CancelToken") -> "list[ScoreLine]":
-    images = decode_images(trained.method, shown.responses, trained.device, cancel, params.batch)
-    networks = {name: partial(network_features, network) for name, network in independent_networks().items()}
-    return row_lines(trained.method.name, score_row(images, shown.images, shown.groups, networks))
+def _reconstructions(name: str, images: "NDArray[np.uint8]", shown: EvaluationSet) -> "list[ScoreLine]":
+    networks = {judge: partial(network_features, network) for judge, network in independent_networks().items()}
+    return row_lines(name, score_row(images, shown.images, shown.groups, networks))
 
 
 def _encoder(trained: TrainedRun, shown: EvaluationSet, cancel: "CancelToken") -> "list[ScoreLine]":
