@@ -12,10 +12,14 @@ def stimulate(
     run: Annotated[Path, Parameter(help="Run folder of a trained system.")],
     /,
     *,
-    region: Annotated[str, Parameter(help='Areas to stimulate, e.g. "V1 & L".')],
-    stimulus: Annotated[str, Parameter(help="Stimulus whose response is changed, or mean.")] = "mean",
-    mode: Annotated[str, Parameter(help="set, add, scale or silence.")] = "add",
-    amplitude: Annotated[float, Parameter(help="Value, summand or factor.")] = 1.0,
+    region: Annotated[str | None, Parameter(help='Areas to stimulate, e.g. "V1 & L"; needed without a record.')] = None,
+    stimulus: Annotated[str | None, Parameter(help="Stimulus whose response is changed, or mean (the default).")] = None,
+    repeat: Annotated[int | None, Parameter(help="Which trial of the stimulus, from 1; without it the mean over its trials.")] = None,
+    mode: Annotated[str | None, Parameter(help="set, add (the default), scale or silence.")] = None,
+    amplitude: Annotated[float | None, Parameter(help="Value, summand or factor; 1 by default.")] = None,
+    record: Annotated[
+        Path | None, Parameter(help="Record of a stimulation (record.json) to run again; instead of the options above.")
+    ] = None,
     subject: SubjectPath = None,
     device: Device = "auto",
     out: Out = None,
@@ -24,15 +28,14 @@ def stimulate(
     import re
 
     from brain2pix.cli._job import run_job
+    from brain2pix.errors import ConfigError
 
-    params = {
-        "run": absolute(run),
-        "subject": absolute(subject),
-        "stimulus": stimulus,
-        "region": region,
-        "mode": mode,
-        "amplitude": amplitude,
-        "device": device,
-    }
-    name = re.sub(r"[^\w.+-]+", "_", f"stimulate-{stimulus}-{region}-{mode}-{amplitude:g}")
+    if region is None and record is None:
+        raise ConfigError("say what to stimulate: --region EXPRESSION, or --record FILE to run a stimulation again")
+    asked = {"stimulus": stimulus, "repeat": repeat, "region": region, "mode": mode, "amplitude": amplitude, "record": absolute(record)}
+    given = {name: value for name, value in asked.items() if value is not None}
+    words = [record.stem] if record else [stimulus or "mean", *([f"repeat-{repeat}"] if repeat else []), region, mode or "add"]
+    words += [] if record else [f"{1.0 if amplitude is None else amplitude:g}"]
+    name = re.sub(r"[^\w.+-]+", "_", "-".join(["stimulate", *map(str, words)]))
+    params = {"run": absolute(run), "subject": absolute(subject), "device": device, **given}
     return run_job("stimulate", params, out or run / name)

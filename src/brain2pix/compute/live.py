@@ -3,11 +3,31 @@
 ``python -m brain2pix.compute.live MODEL_DIR SUBJECT_DIR [DEVICE]`` reads one JSON object per line from stdin and answers on stdout::
 
     {"id": 7, "stimulus_id": "mean", "region": "V1 & L", "mode": "add", "amplitude": 2.0}
-    {"id": 7, "image": "<base64 of a PNG>", "stimulus_id": "mean", "n_voxels": 1022, "seconds": 0.021}
+    {"id": 7, "image": "<base64 of a PNG>", "stimulus_id": "mean", "repeat": null, "n_voxels": 1022, "seconds": 0.021}
     {"id": 7, "error": "region 'V9': unknown area ..."}
 
-The first line that it writes is a greeting without an id: ``{"ready": true, ...}``. Of requests that wait, only the newest is answered. It
-ends when stdin does. Nothing else is ever written to stdout.
+Keys of a request, all but ``id`` optional:
+
+``stimulus_id``, ``repeat``
+    The response that is changed: of a stimulus (mean over its trials, or its trial number ``repeat``, from 1), or ``"mean"``, the mean over
+    all training trials.
+``region``
+    Expression over the areas of the subject and those in ``areas``; null for no stimulation.
+``areas``
+    Further areas by their voxels: ``{"painted": [17, 18]}``, rows of the subject's voxel table (counted from 0). Voxels that the model
+    does not read are left out. A name must not be one of the subject's own.
+``mode``, ``amplitude``
+    As in `brain2pix.stimulation.stimulate`.
+``measure``, ``field``
+    With ``"measure": true`` a second line follows when it has been computed, unless a newer request with ``measure`` came meanwhile;
+    pictures never wait for it. ``distance`` and ``largest`` are those of `Stimulator.distance` and `Stimulator.largest`. ``share`` is
+    that of `Stimulator.share` for ``field``, a list of quadrants, and null without it::
+
+        {"id": 7, "measures": {"distance": {"excess": 0.8, ...}, "largest": 2.4, "share": {"share": 0.7, "control": 0.5, "chance": 0.5}}}
+
+The first line that it writes is a greeting without an id: ``{"ready": true, ...}``; ``info`` in it says which voxels the model reads, in
+which order (`SubjectInfo.to_dict`). Of requests that wait, only the newest is answered. It ends when stdin does. Nothing else is ever
+written to stdout.
 """
 
 import base64
@@ -20,17 +40,19 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from brain2pix.errors import Brain2PixError, ConfigError, ShapeError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from brain2pix.compute.jobs._inputs import TrainedRun
 
-MEAN = "mean"
-_KEYS = ("id", "stimulus_id", "region", "mode", "amplitude")
+    Say = Callable[[dict[str, Any]], None]
+
+_KEYS = ("id", "stimulus_id", "repeat", "region", "areas", "mode", "amplitude", "measure", "field")
 
 
 class LiveDecoder:
@@ -42,9 +64,10 @@ class LiveDecoder:
     """
 
     def __init__(self, trained: "TrainedRun") -> None:
+        from brain2pix.compute.stimulator import Stimulator
+
         self.trained = trained
-        self._areas = {name: mask[trained.voxel_index] for name, mask in trained.subject.areas.items()}
-        self._base: dict[str, NDArray[np.float32]] = {}
+        self.stimulator = Stimulator(trained)
 
     def greeting(self) -> dict[str, Any]:
         """Say what can be asked for."""
@@ -56,8 +79,9 @@ class LiveDecoder:
             "simulated": self.trained.subject.simulated,
             "n_voxels": int(self.trained.voxel_index.size),
             "image_size": info.image_size,
-            "regions": {name: int(mask.sum()) for name, mask in self._areas.items() if mask.any()},
+            "regions": self.stimulator.regions,
             "device": str(self.trained.device),
+            "info": self.stimulator.info.to_dict(),
         }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -68,80 +92,50 @@ class LiveDecoder:
         Brain2PixError
             If something in the request is unknown.
         """
-        from brain2pix.compute.jobs._inputs import decode_images
-        from brain2pix.events import CancelToken
-
         began_s = time.perf_counter()
-        for key in request:
-            if key not in _KEYS:
-                raise ConfigError(unknown_name("key of a request", key, _KEYS))
-        stimulus = str(request.get("stimulus_id") or MEAN)
-        values = self.base(stimulus)
-        mask = self.mask(request.get("region"))
-        changed = change(values, mask, str(request.get("mode") or "add"), request.get("amplitude", 0.0))
-        image = decode_images(self.trained.method, changed[None], self.trained.device, CancelToken())[0]
+        stimulus, _, mask, changed = self._change(request)
+        image = self.stimulator.picture(changed)
         return {
             "image": base64.b64encode(png_bytes(image)).decode("ascii"),
             "stimulus_id": stimulus,
+            "repeat": request.get("repeat"),
             "n_voxels": int(mask.sum()),
             "seconds": round(time.perf_counter() - began_s, 4),
         }
 
-    def base(self, stimulus: str) -> "NDArray[np.float32]":
-        """Mean response to a stimulus over its trials, or over all training trials, [v]."""
-        if stimulus not in self._base:
-            subject = self.trained.subject
-            if stimulus == MEAN:
-                rows = subject.rows("train")
-            else:
-                shown = subject.trials["stimulus_id"].to_numpy()
-                rows = np.flatnonzero(shown == stimulus)
-                if not rows.size:
-                    raise ConfigError(unknown_stimulus(stimulus, shown))
-            self._base[stimulus] = subject.responses(rows, self.trained.voxel_index).mean(axis=0, dtype=np.float64).astype(np.float32)
-        return self._base[stimulus]
+    def measure(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Say how far the stimulated response of a request can be trusted, and where it changed the picture."""
+        _, base, mask, changed = self._change(request)
+        mode, field = str(request.get("mode") or "add"), request.get("field")
+        share = self.stimulator.share(base, mask, mode, request.get("amplitude", 0.0), field) if field and mask.any() else None
+        return {
+            "distance": self.stimulator.distance(base, changed),
+            "largest": self.stimulator.largest(base, mask, mode) if mask.any() else None,
+            "share": share,
+        }
 
-    def mask(self, region: str | None) -> "NDArray[np.bool_]":
-        """Voxels of the model that lie in a region, [v]; none for no region."""
-        from brain2pix.data.regions import region_mask
+    def _change(self, request: dict[str, Any]) -> "tuple[str, NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]":
+        """Stimulus, its response, the stimulated voxels and the response with stimulation."""
+        from brain2pix.compute.stimulator import MEAN, change
 
-        if region is None:
-            return np.zeros(self.trained.voxel_index.size, dtype=np.bool_)
-        return region_mask(region, self._areas)
-
-
-def change(values: "NDArray[np.float32]", mask: "NDArray[np.bool_]", mode: str, amplitude: Any) -> "NDArray[np.float32]":
-    """Stimulate one response pattern.
-
-    Parameters
-    ----------
-    values : float32 array, [v]
-    mask : bool array, [v]
-    mode : str, "set", "add", "scale" or "silence"
-    amplitude : float
-
-    Returns
-    -------
-    float32 array, [v]
-    """
-    import torch
-
-    from brain2pix.stimulation.operations import stimulate
-
-    if isinstance(amplitude, bool) or not isinstance(amplitude, int | float) or not np.isfinite(amplitude):
-        raise ConfigError(f"amplitude must be a finite number, got {amplitude!r}")
-    if not mask.any():
-        return values
-    changed = stimulate(torch.from_numpy(values)[None], torch.from_numpy(mask), mode, float(amplitude))
-    return np.asarray(changed[0].numpy(), dtype=np.float32)
+        for key in request:
+            if key not in _KEYS:
+                raise ConfigError(unknown_name("key of a request", key, _KEYS))
+        check_field(request.get("field"))
+        stimulus = str(request.get("stimulus_id") or MEAN)
+        base = self.stimulator.base(stimulus, request.get("repeat"))
+        mask = self.stimulator.mask(request.get("region"), request.get("areas"))
+        return stimulus, base, mask, change(base, mask, str(request.get("mode") or "add"), request.get("amplitude", 0.0))
 
 
-def unknown_stimulus(name: str, known: "NDArray[Any]") -> str:
-    """Say that a stimulus has no trials, with a near name; a subject may have thousands, so they are not listed."""
-    from difflib import get_close_matches
+def check_field(field: Any) -> None:
+    """Refuse what is no list of quadrants."""
+    from brain2pix.stimulation.regions import quadrant_signs
 
-    near = get_close_matches(name, sorted(set(map(str, known))), n=1, cutoff=0.4)
-    return f"unknown stimulus {name!r}.{f' Did you mean {near[0]!r}?' if near else ''} Give an id of the trial table, or {MEAN!r}."
+    if field is not None and not (isinstance(field, list) and all(isinstance(name, str) for name in field)):
+        raise ConfigError(f'field must be a list of quadrants such as ["upper_right"], got {field!r}')
+    for name in field or ():
+        quadrant_signs(name)
 
 
 def png_bytes(image: "NDArray[np.uint8]") -> bytes:
@@ -194,15 +188,57 @@ class Newest:
             self._condition.notify()
 
 
+class Afterwards:
+    """Measures of answered requests, computed beside the answers; of those that wait, only the newest is taken up.
+
+    Parameters
+    ----------
+    decoder : LiveDecoder
+    say : function that writes one line; must be safe to call from a thread
+    """
+
+    def __init__(self, decoder: LiveDecoder, say: "Say") -> None:
+        self._decoder, self._say = decoder, say
+        self._condition = threading.Condition()
+        self._request: dict[str, Any] | None = None
+        self._thread: threading.Thread | None = None
+
+    def put(self, request: dict[str, Any]) -> None:
+        """Measure a request next; the thread starts with the first one, so that no picture waits for what it does."""
+        with self._condition:
+            self._request = request
+            self._condition.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="measures", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._request is not None)
+                request, self._request = self._request, None
+            assert request is not None
+            try:
+                measures = self._decoder.measure(request)
+            except Exception as error:  # whatever it was, the picture stands
+                measures = {"distance": {"problem": f"{type(error).__name__}: {error}"}, "largest": None, "share": None}
+            with self._condition:
+                outdated = self._request is not None
+            if not outdated:
+                self._say({"id": request.get("id"), "measures": measures})
+
+
 def serve(decoder: LiveDecoder, requests: IO[str], answers: IO[str]) -> None:
     """Answer until the requests end; a bad request gets an error as its answer."""
+    writing = threading.Lock()
 
     def say(values: dict[str, Any]) -> None:
-        answers.write(json.dumps(values) + "\n")
-        answers.flush()
+        with writing:
+            answers.write(json.dumps(values) + "\n")
+            answers.flush()
 
     say(decoder.greeting())
-    newest = Newest(requests)
+    newest, afterwards = Newest(requests), Afterwards(decoder, say)
     while (request := newest.get()) is not None:
         if isinstance(request, str):
             say({"id": None, "error": request})
@@ -214,6 +250,8 @@ def serve(decoder: LiveDecoder, requests: IO[str], answers: IO[str]) -> None:
         except Exception as error:  # whatever it was, the next request may be fine
             reply = {"error": f"{type(error).__name__}: {error}"}
         say({"id": request.get("id"), **reply})
+        if request.get("measure") is True and "error" not in reply:
+            afterwards.put(request)
 
 
 def main(arguments: list[str]) -> int:

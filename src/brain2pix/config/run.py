@@ -85,9 +85,11 @@ class StimulateParams(Settings):
     run: Path = Field(description=_RUN)
     subject: Path | None = Field(None, description=_SUBJECT)
     stimulus: str = Field("mean", description="stimulus whose mean response is changed; mean: the mean training response")
+    repeat: int | None = Field(None, ge=1, description="change the response of this trial of the stimulus; None: the mean over its trials")
     region: str = Field("all", description="expression over areas")
     mode: Literal["set", "add", "scale", "silence"] = Field("add", description="what is done to the responses of the region")
     amplitude: float = Field(1.0, description="value, summand or factor [units of the responses]")
+    record: Path | None = Field(None, description="record of a stimulation to run again, instead of the five above")
     device: str = Field("auto", description=_DEVICE)
 
 

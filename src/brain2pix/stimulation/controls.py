@@ -11,7 +11,10 @@ from brain2pix.stimulation.operations import check_mask, stimulate
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from brain2pix.data.subject import Subject
+
 MAX_AMPLITUDE = 20.0
+HELD_OUT = ("test", "validation")  # splits whose single trials set the limit: the first that a subject has
 _ROUNDING = 1e-3  # the largest amplitude allowed lies on the limit itself
 
 
@@ -99,6 +102,28 @@ def fit_space(training: "ArrayLike", held_out: "ArrayLike", *, n_components: int
     space = ResponseSpace(mean, components, 1 / np.maximum(variances, rest), 1 / rest, np.zeros(1), 1.0, quantile)
     distances = np.sort(space.distance(others))
     return ResponseSpace(mean, components, space.precisions, 1 / rest, distances, float(np.quantile(distances, quantile)), quantile)
+
+
+def space_of(subject: "Subject", voxel_index: "NDArray[np.integer]") -> ResponseSpace:
+    """Learn what measured responses of a subject look like: training trials, with single held-out trials as the measure of what is usual.
+
+    Parameters
+    ----------
+    subject : Subject
+    voxel_index : int array, [v], the voxels of the model
+
+    Raises
+    ------
+    ConfigError
+        If the subject has no held-out trials, or no training trials.
+    ShapeError
+        If it has too few of them.
+    """
+    there = set(subject.trials["split"])
+    held_out = next((split for split in HELD_OUT if split in there), None)
+    if held_out is None:
+        raise ConfigError(f"{subject.name} has no trials of the split {' or '.join(HELD_OUT)} that would say how far usual responses lie")
+    return fit_space(subject.responses(subject.rows("train"), voxel_index), subject.responses(subject.rows(held_out), voxel_index))
 
 
 def largest_amplitude(

@@ -33,6 +33,7 @@ class StimulationRecord(BaseModel):
     method: str = Field(description="of the model")
     model: str = Field("", description="where the model was, or its hash")
     base: str = Field(description='stimulus id whose responses were the base, or "mean"')
+    repeat: int | None = Field(None, ge=1, description="which trial of that stimulus was the base; null: the mean over its trials")
     region: str = Field(description="region and part of the visual field in words")
     voxels: tuple[int, ...] = Field(min_length=1, description="stimulated voxels, positions in the model's order")
     mode: Mode
@@ -91,12 +92,22 @@ def replay(record: StimulationRecord, values: "Values", info: "SubjectInfo") -> 
     ShapeError
         If the model at hand has other voxels, or another order of them.
     """
+    check_record(record, info)
+    return stimulate(values, record.mask(), record.mode, record.amplitude)
+
+
+def check_record(record: StimulationRecord, info: "SubjectInfo") -> None:
+    """Refuse a record of other voxels than those of the model at hand, or of another order of them.
+
+    Raises
+    ------
+    ShapeError
+    """
     if record.voxel_hash != info.voxel_hash:
         raise ShapeError(
             f"the record was made with {record.n_voxels} voxels of {record.subject}, the model at hand has {info.n_voxels} voxels of "
             f"{info.subject} in another selection or order; open the model that it names ({record.model or record.method})"
         )
-    return stimulate(values, record.mask(), record.mode, record.amplitude)
 
 
 def write_record(path: "Path", record: StimulationRecord) -> None:

@@ -55,6 +55,30 @@ def quadrant_masks(prf_map: "RetinotopicMap", scope: "ArrayLike | None" = None, 
     return {quadrant: quadrant_mask(prf_map, quadrant, margin_deg) & inside for quadrant in QUADRANTS}
 
 
+def seen_quadrants(prf_map: "RetinotopicMap", mask: "ArrayLike", share: float = 0.9) -> list[str]:
+    """Quadrants of the visual field that some voxels look at: the fewest that hold a share of their receptive field centres.
+
+    Parameters
+    ----------
+    prf_map : RetinotopicMap, [v]
+    mask : bool array, [v]
+    share : float, 0..1; estimated centres stray over the meridians
+
+    Returns
+    -------
+    list of str, the fullest quadrant first; empty if no voxel has a receptive field
+    """
+    inside = np.asarray(mask, dtype=bool)
+    counts = {quadrant: int(found.sum()) for quadrant, found in quadrant_masks(prf_map, inside).items()}
+    total, seen, held = sum(counts.values()), [], 0
+    for quadrant in sorted(counts, key=lambda name: -counts[name]):
+        if held >= share * total:
+            break
+        seen.append(quadrant)
+        held += counts[quadrant]
+    return seen
+
+
 def disc_mask(prf_map: "RetinotopicMap", x_deg: float, y_deg: float, radius_deg: float) -> "NDArray[np.bool_]":
     """Voxels whose receptive field centre lies in a disc of the visual field.
 

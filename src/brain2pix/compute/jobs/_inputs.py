@@ -71,6 +71,13 @@ def decode_images(
     method: "Method", responses: "NDArray[np.float32]", device: torch.device, cancel: "CancelToken", batch: int = 64
 ) -> "NDArray[np.uint8]":
     """Reconstruct images from responses [m v], some at a time, as uint8 [m h w 3]."""
+    return as_uint8(decode_floats(method, responses, device, cancel, batch))
+
+
+def decode_floats(
+    method: "Method", responses: "NDArray[np.float32]", device: torch.device, cancel: "CancelToken", batch: int = 64
+) -> torch.Tensor:
+    """Reconstruct images from responses [m v], some at a time, as Tensor [m 3 h w] in 0..1."""
     subject = method.info.subjects[0]
     parts = []
     for start in range(0, len(responses), batch):
@@ -78,7 +85,7 @@ def decode_images(
         values = torch.from_numpy(responses[start : start + batch]).to(device)
         with torch.no_grad():
             parts.append(method.decode(VoxelBatch(values, (subject.subject,) * len(values), subject.unit)).cpu())
-    return as_uint8(torch.cat(parts))
+    return torch.cat(parts)
 
 
 def _subject_of(run: Path, name: str) -> tuple[Path, str | None]:
