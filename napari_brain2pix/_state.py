@@ -1,5 +1,6 @@
 """What the user has chosen. Panels change it and listen to it; no panel knows another."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_brain2pix._stimulation import Stimulation
+
 MEAN = "mean"  # the base "average response" in the protocol of the live decoder
+PAINTED, SELECTED, RECORDED = "painted", "selected", "recorded"  # areas that the user makes
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class State(QObject):
     view_changed : view, plane
     map_changed : MapView or None
     region_changed : Region
-    base_changed : stimulus id, or "mean"
+    base_changed : stimulus id, or "mean"; which of its trials is in `repeat`
+    stimulation_changed : Stimulation that is shown, or None
     selection_changed : Selection
     step_changed : str, one of `STEPS`
     problem : str, for the user; empty when it is over
@@ -68,6 +73,7 @@ class State(QObject):
     map_changed = Signal(object)
     region_changed = Signal(object)
     base_changed = Signal(str)
+    stimulation_changed = Signal(object)
     selection_changed = Signal(object)
     step_changed = Signal(str)
     problem = Signal(str)
@@ -82,6 +88,9 @@ class State(QObject):
         self.region = Region("", np.zeros(0, dtype=bool))
         self.view, self.plane = "volume", "axial"
         self.base = ""
+        self.repeat: int | None = None
+        self.extra: dict[str, NDArray[np.bool_]] = {}
+        self.stimulation: Stimulation | None = None
         self.selection = Selection()
         self.step = next(iter(STEPS))
 
@@ -99,7 +108,8 @@ class State(QObject):
         self.threshold = threshold_range(workspace.map)[1] if workspace.map is not None else 0.0
         self.found = self._found()
         ids = workspace.pictures.stimulus_ids
-        self.base = ids[0] if ids else MEAN
+        self.base, self.repeat, self.extra = ids[0] if ids else MEAN, None, {}
+        self.stimulation = None
         self.problem.emit("")
         self.opening.emit(workspace)
         self.opened.emit(workspace)
@@ -135,15 +145,44 @@ class State(QObject):
             return
         subject = self.workspace.subject
         try:
-            self.region = Region(text, np.asarray(region_mask(text, subject.areas), dtype=bool))
+            self.region = Region(text, np.asarray(region_mask(text, {**subject.areas, **self.extra}), dtype=bool))
         except Brain2PixError as error:
             self.region = Region(text, np.zeros(len(subject.voxels), dtype=bool), str(error))
         self.region_changed.emit(self.region)
 
-    def set_base(self, name: str) -> None:
-        """Choose a test image, or the mean response."""
-        self.base = name
+    def set_area(self, kind: str, rows: "Sequence[int] | NDArray[np.integer]") -> str:
+        """Give an area of the user's own its voxels, by their rows; the region follows if it names the area.
+
+        Returns
+        -------
+        str, its name in expressions: `kind`, unless the subject has an area of that name
+        """
+        if self.workspace is None:
+            return kind
+        name, mask = self.name_of(kind), np.zeros(len(self.workspace.subject.voxels), dtype=bool)
+        mask[np.asarray(rows, dtype=np.int64)] = True
+        self.extra = {**self.extra, name: mask}
+        if self.mentions(kind):
+            self.set_region(self.region.text)
+        return name
+
+    def name_of(self, kind: str) -> str:
+        """Name in expressions of an area of the user's own."""
+        return f"{kind}_here" if self.workspace is not None and kind in self.workspace.subject.areas else kind
+
+    def mentions(self, kind: str) -> bool:
+        """Whether the region expression names an area of the user's own."""
+        return re.search(rf"(?<![\w.]){re.escape(self.name_of(kind))}(?![\w.])", self.region.text) is not None
+
+    def set_base(self, name: str, repeat: int | None = None) -> None:
+        """Choose a test image (the mean of its repeats, or one of them, from 1), or the mean response."""
+        self.base, self.repeat = name, repeat
         self.base_changed.emit(name)
+
+    def set_stimulation(self, stimulation: "Stimulation | None") -> None:
+        """Note what the stimulated picture shows."""
+        self.stimulation = stimulation
+        self.stimulation_changed.emit(stimulation)
 
     def select(self, rows: "Sequence[int] | NDArray[np.integer]", source: str, place: str = "") -> None:
         """Choose voxels by their rows in the subject's voxel table, also hidden ones and those without a receptive field."""
