@@ -13,6 +13,8 @@ from typing import Any
 
 from brain2pix.errors import ComputeError
 
+_RANDOM_LETTERS = 8  # that `tempfile` puts at the end of a name
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -71,6 +73,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         if is_disk_full(error):
             raise ComputeError(disk_full_message(target)) from error
         raise
+
+
+def remove_half_written(target: Path) -> None:
+    """Remove what `atomic_folder` had begun for `target` in a process that was ended at once. Not while another one writes it."""
+    start = f".writing-{target.name}-"
+    for place in target.parent.iterdir() if target.parent.is_dir() else ():
+        if place.name.startswith(start) and len(place.name) == len(start) + _RANDOM_LETTERS and place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from brain2pix.anatomy.surfaces import Mesh
 
-__all__ = ["NativeContent", "Space", "write_native"]
+__all__ = ["NativeContent", "Space", "write_anatomy", "write_native"]
 
 SCHEMA = "b2p-1"
 BIDS_VERSION = "1.10.0"
@@ -249,16 +249,37 @@ def _write_areas(root: "Path", content: NativeContent) -> None:
 
 
 def _write_anatomy(root: "Path", content: NativeContent) -> None:
-    anat = root / content.subject / "anat"
+    affine = content.space.affine if content.t1w_affine is None else content.t1w_affine
+    t1w = None if content.t1w is None else (content.t1w, affine)
+    write_anatomy(root / content.subject / "anat", content.subject, content.space.name, t1w, content.meshes, content.sulc)
+
+
+def write_anatomy(
+    anat: "Path",
+    subject: str,
+    space: str,
+    t1w: "tuple[NDArray[np.float32], NDArray[np.float64]] | None",
+    meshes: "Mapping[tuple[str, str], Mesh]",
+    sulc: "Mapping[str, NDArray[np.float32]]",
+) -> None:
+    """Write the ``anat`` folder of a subject.
+
+    Parameters
+    ----------
+    anat : Path, folder to make
+    subject : str, "sub-01"
+    space : str, name of the space of the T1w volume, and of the white and pial meshes
+    t1w : volume and its affine, or None
+    meshes, sulc : as in `NativeContent`
+    """
     anat.mkdir(parents=True)
-    if content.t1w is not None:
-        affine = content.space.affine if content.t1w_affine is None else content.t1w_affine
-        name = "" if content.space.name == "T1w" else f"_space-{content.space.name}"
-        write_volume(anat / f"{content.subject}{name}_T1w.nii.gz", np.asarray(content.t1w, dtype=np.float32), content.space.name, affine)
-    for (hemi, kind), mesh in content.meshes.items():
-        write_mesh(anat / f"{content.subject}_hemi-{hemi}_{kind}.surf.gii", mesh, hemi, kind, content.space.name)
-    for hemi, values in content.sulc.items():
-        write_vertex_values(anat / f"{content.subject}_hemi-{hemi}_sulc.shape.gii", values, hemi, meta={"Name": "sulc"})
+    if t1w is not None:
+        name = "" if space == "T1w" else f"_space-{space}"
+        write_volume(anat / f"{subject}{name}_T1w.nii.gz", np.asarray(t1w[0], dtype=np.float32), space, t1w[1])
+    for (hemi, kind), mesh in meshes.items():
+        write_mesh(anat / f"{subject}_hemi-{hemi}_{kind}.surf.gii", mesh, hemi, kind, space)
+    for hemi, values in sulc.items():
+        write_vertex_values(anat / f"{subject}_hemi-{hemi}_sulc.shape.gii", values, hemi, meta={"Name": "sulc"})
 
 
 def _segmentation_names(content: NativeContent) -> list[str]:
