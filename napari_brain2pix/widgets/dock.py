@@ -1,24 +1,36 @@
 """The right dock: everything of brain2pix that is not the canvas; it opens pictures and jobs as tabs at the bottom."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QHBoxLayout,
+    QMainWindow,
+    QMessageBox,
+    QPushButton,
+    QScrollArea,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_brain2pix import _layers as layers
 from napari_brain2pix import _sample_data as sample
 from napari_brain2pix._closing import STAY, STOPS, ask_about_job
+from napari_brain2pix._commands import COMMANDS, bind_keys, keys_table
 from napari_brain2pix._devices import DeviceQuestion
 from napari_brain2pix._follow_up import maps_job, run_of, trained_run_of
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._jobs import JobRunner
-from napari_brain2pix._live import LiveDecoder, picture_bytes
+from napari_brain2pix._live import LiveDecoder
+from napari_brain2pix._paint import Painter
 from napari_brain2pix._scene import Scene
 from napari_brain2pix._simulate import SampleMaker
 from napari_brain2pix._state import State
-from napari_brain2pix.widgets._parts import picture_of
+from napari_brain2pix._stimulating import Stimulating
 from napari_brain2pix.widgets.data import DataPanel
 from napari_brain2pix.widgets.gallery import Gallery
 from napari_brain2pix.widgets.head import SubjectHead
@@ -41,7 +53,6 @@ MIN_WIDTH = 340
 GALLERY, JOBS, LOG = "brain2pix pictures", "brain2pix jobs", "brain2pix log"
 SETTLE_MS = 300  # until panels that were hidden have their style and size
 STOP_WAIT_S = 5.0  # for a training that was told to stop while the window closes
-NOTHING = {"region": None, "mode": "add", "amplitude": 0.0}  # responses as they are
 
 
 class BrainDock(QWidget):
@@ -67,10 +78,12 @@ class BrainDock(QWidget):
         self.data = DataPanel(self.state, self.maker)
         self.train = TrainPanel(self.state, self.runner, self.devices)
         self.maps = MapsPanel(self.state, self.scene)
-        self.stimulate = StimulatePanel(self.state)
+        self.painter = Painter(viewer, self.state, self)
+        self.stimulate = StimulatePanel(self.state, self.painter)
         self.gallery = Gallery(self.state)
         self.jobs = JobsPanel(self.state, self.runner)
         self.log = LogPanel(self.state, self.runner)
+        self.stimulating = Stimulating(self.state, self.live, self.stimulate, self.gallery, self)
         self.pages: dict[str, QScrollArea] = {}
         self._below = ((self.gallery, GALLERY), (self.jobs, JOBS), (self.log, LOG))
         for panel, _ in self._below:
@@ -78,10 +91,9 @@ class BrainDock(QWidget):
             panel.hide()
         self._over = False
         self._closing = False
+        self._shortcuts: list[Any] = []
         self._stop_when_closed = False
         self._settled = False  # no reference to the window is kept: it would outlive its closing
-        self._asked_base = ""
-        self._result = ""
         self._lay_out()
         self._connect()
         viewer.layers.events.inserted.connect(self._layer_came)
@@ -105,6 +117,13 @@ class BrainDock(QWidget):
         self._add_page("maps", self.maps)
         self._add_page("decode", QWidget())
         self._add_page("stimulate", self.stimulate)
+        self.footer = QHBoxLayout()
+        self.keys_button = QPushButton("Keys…")
+        self.keys_button.setToolTip("What can be done from the keyboard")
+        self.keys_button.clicked.connect(self.show_keys)
+        self.footer.addStretch(1)
+        self.footer.addWidget(self.keys_button)
+        box.addLayout(self.footer)
         self.setMinimumWidth(MIN_WIDTH)
 
     def _add_page(self, name: str, panel: QWidget) -> None:
@@ -129,12 +148,6 @@ class BrainDock(QWidget):
         state.map_changed.connect(self._show_map)
         state.region_changed.connect(self._show_region)
         state.selection_changed.connect(self._show_selection)
-        self.stimulate.wanted.connect(self._want)
-        self.stimulate.unwanted.connect(self._do_not_want)
-        self.stimulate.restart.connect(self._start_decoder)
-        self.live.answered.connect(self._answered)
-        self.live.busy_changed.connect(self._busy)
-        self.live.died.connect(self._decoder_died)
         self.runner.changed.connect(self._job_changed)
         self.jobs.show_wanted.connect(self.open)
         self.jobs.train_wanted.connect(self._turn_to_training)
@@ -169,14 +182,28 @@ class BrainDock(QWidget):
         self.stack.setCurrentWidget(self.pages[step])
 
     @guarded
+    def run_command(self, name: str) -> None:
+        """Do what a command of the palette, or its key, says."""
+        COMMANDS[name].act(self)
+
+    @guarded
+    def show_keys(self) -> None:
+        """List all keys, beside the work."""
+        box = QMessageBox(self.window())
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setWindowTitle("brain2pix keys")
+        box.setTextFormat(Qt.TextFormat.RichText)
+        box.setText(keys_table())
+        box.setModal(False)
+        box.show()
+
+    @guarded
     def _turn_to_training(self) -> None:
         self.state.set_step("train")
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
         self._show_below()
-        self.live.stop()
-        self._asked_base = ""
         self.scene.show(workspace, self.state.found)
 
     @guarded
@@ -186,7 +213,7 @@ class BrainDock(QWidget):
         self.state.set_view(view)
         if workspace.model is not None:
             sample.remember(workspace.folder)
-            self._start_decoder()
+            self.stimulating.start()
         if (workspace.folder / "job.json").is_file():
             self.runner.follow(workspace.folder)
         # a subject without a model is there to be trained on
@@ -216,6 +243,7 @@ class BrainDock(QWidget):
         if isinstance(window, QMainWindow) and not self._settled:
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
             window.installEventFilter(self)
+            self._shortcuts = bind_keys(self, window)
             self._settled = True
         self._adopt()
 
@@ -278,67 +306,10 @@ class BrainDock(QWidget):
     def _show_selection(self, selection: "Selection") -> None:
         self.scene.set_selection(selection)
 
-    # -- the decoder
-
-    @guarded
-    def _start_decoder(self) -> None:
-        workspace = self.state.workspace
-        if workspace is None or workspace.model is None:
-            return
-        self._asked_base = ""
-        self.live.start(workspace.model, workspace.subject_folder)
-        self.stimulate.show_state("Loading the model …")
-        self._want(self.stimulate.request())
-
-    @guarded
-    def _want(self, request: dict[str, Any]) -> None:
-        if not self.live.running or not request["region"]:
-            return
-        if self._asked_base != request["stimulus_id"]:
-            self._asked_base = request["stimulus_id"]
-            self.live.request("base", {**request, **NOTHING})
-        self.live.request("stimulated", request)
-
-    @guarded
-    def _do_not_want(self, why: str) -> None:
-        self.live.forget("stimulated")
-        self._result = ""
-        self.stimulate.show_state("")
-        self.gallery.clear_stimulated(why)
-
-    @guarded
-    def _answered(self, purpose: str, request: dict[str, Any], answer: dict[str, Any]) -> None:
-        if answer.get("error"):
-            self.stimulate.show_problem(str(answer["error"]))
-            self.gallery.clear_stimulated("nothing to show: see the message on the right")
-            return
-        png = picture_bytes(answer)
-        if png is None or request["stimulus_id"] != self.state.base:
-            return
-        if purpose == "stimulated" and request["region"] != self.state.region.text:
-            return  # the region changed meanwhile
-        self.stimulate.show_problem("")
-        if purpose == "base":
-            self.gallery.show_reconstruction(picture_of(png))
-        else:
-            self.gallery.show_stimulated(picture_of(png), describe_request(request))
-            self._result = f"{answer.get('n_voxels', 0):,} voxels of the model stimulated, {1000 * answer.get('seconds', 0):.0f} ms."
-
-    @guarded
-    def _busy(self, busy: bool) -> None:
-        self.stimulate.show_state("Decoding …" if busy else self._result)
-
-    @guarded
-    def _decoder_died(self, why: str) -> None:
-        self.stimulate.show_state("")
-        self.stimulate.show_problem(why, "Restart")
-
     @property
     def complete(self) -> bool:
         """Whether everything that was asked for is on the screen, or has failed with a message."""
-        if self.state.workspace is None:
-            return True
-        return not self.live.running or self.gallery.pictures["difference"].pixels is not None or bool(self.stimulate.notice.text())
+        return self.state.workspace is None or self.stimulating.complete
 
     # -- the end
 
@@ -398,12 +369,16 @@ class BrainDock(QWidget):
             return
         self._over = True
         self.live.stop()
+        self.painter.close()
         self.maker.stop()
         self.devices.stop()
         if self._stop_when_closed:
             self.runner.end(STOP_WAIT_S)
         self.runner.let_go()
         self.log.close_log()
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
         self.scene.close()
         self.viewer.layers.events.inserted.disconnect(self._layer_came)
         for panel, _ in self._below:
@@ -415,10 +390,3 @@ def _dock_of(panel: QWidget) -> QDockWidget | None:
     """Dock widget that holds a panel; None if it has none (any more)."""
     parent = panel.parent()
     return parent if isinstance(parent, QDockWidget) else None
-
-
-def describe_request(request: dict[str, Any]) -> str:
-    """Say a stimulation in a few words."""
-    amplitude = request["amplitude"]
-    words = {"add": f"{amplitude:+.1f} sd", "set": f"= {amplitude:.1f} sd", "scale": f"× {amplitude:.1f}", "silence": "silenced"}
-    return f"{request['region']} {words.get(request['mode'], json.dumps(amplitude))}"

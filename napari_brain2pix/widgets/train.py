@@ -143,7 +143,7 @@ class TrainPanel(QWidget):
         self.form.changed.connect(self._changed)
         for editor in self.aside.values():
             editor.changed.connect(self._changed)
-        self.start_button.clicked.connect(self._start)
+        self.start_button.clicked.connect(self.start)
         self.stop_button.clicked.connect(self._stop)
         self.resume_button.clicked.connect(self._resume)
         self.another.clicked.connect(self.another_wanted)
@@ -229,7 +229,8 @@ class TrainPanel(QWidget):
         self._timer.start()
 
     @guarded
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the training as it is asked for, if nothing stands against it."""
         self._check()
         problems = [check.text for check in self.checks if check.level == "stop"]
         if problems:

@@ -140,7 +140,7 @@ def test_a_job_that_fails_says_why_and_what_to_do(train, dock, qtbot) -> None:
     while backbone.currentData() != "vgg19":
         qtbot.keyClick(backbone, Qt.Key.Key_Down)
     qtbot.waitUntil(lambda: not train._timer.isActive(), timeout=5000)
-    train._start()
+    train.start()
     qtbot.waitUntil(lambda: dock.runner.standing == "failed", timeout=WAIT_MS)
     assert "vgg19" in dock.jobs.notice.text() and "weights" in dock.jobs.notice.text()
     assert not dock.jobs.notice.button.isVisible(), "a smaller batch would not help"
