@@ -1,11 +1,12 @@
 """Read and write GIFTI surfaces and per-vertex maps."""
 
+import re
 from typing import TYPE_CHECKING, Any
 from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
-from nibabel.gifti.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage, GiftiMetaData
+from nibabel.gifti.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage, GiftiLabel, GiftiLabelTable, GiftiMetaData
 
 from brain2pix.anatomy.surfaces import Mesh
 from brain2pix.data.volumes import UNREADABLE, require_file, unreadable
@@ -13,7 +14,7 @@ from brain2pix.errors import DataFormatError
 from brain2pix.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -36,16 +37,37 @@ def read_mesh(path: "Path", hemi: str, kind: str) -> Mesh:
     ------
     MissingDataError, DataFormatError
     """
-    image = _load(path, "surface")
+    mesh = mesh_of(path, load_gifti(path, "surface"))
+    if kind in ANATOMICAL_KINDS:
+        check_side(path, hemi, mesh.vertices)
+    return mesh
+
+
+def mesh_of(path: "Path", image: GiftiImage) -> Mesh:
+    """Mesh in an opened file, its faces checked against its vertices.
+
+    Raises
+    ------
+    DataFormatError
+    """
     vertices = _by_intent(path, image, "NIFTI_INTENT_POINTSET").astype(np.float32)
     faces = _by_intent(path, image, "NIFTI_INTENT_TRIANGLE").astype(np.int32)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
         raise DataFormatError(f"surface {path}: expected vertices [p 3] and faces [f 3], got {vertices.shape} and {faces.shape}")
     if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise DataFormatError(f"surface {path}: faces name vertex {int(faces.max())}, but there are {len(vertices)} vertices (0-based)")
-    if kind in ANATOMICAL_KINDS:
-        _check_side(path, hemi, vertices)
     return Mesh(vertices, faces)
+
+
+def hemisphere_of(path: "Path", image: "GiftiImage | None" = None) -> str:
+    """Say "L" or "R" by what an opened file tells of itself, else by its name (``hemi-L``, ``lh.``, ``.L.``); "" if neither does."""
+    metas = [image.meta, *(array.meta for array in image.darrays)] if image is not None else []
+    told = {meta.get("AnatomicalStructurePrimary") for meta in metas}
+    sides = [side for side, name in _STRUCTURE.items() if name in told]
+    if len(sides) == 1:
+        return sides[0]
+    match = re.search(r"(?:^|_)hemi-([LR])(?:_|$)|^(lh|rh)[._]|\.([LR])\.", path.name)
+    return next(part for part in match.groups() if part)[0].upper() if match else ""
 
 
 def read_vertex_values(path: "Path", n_vertices: int | None = None) -> "NDArray[np.float32]":
@@ -60,7 +82,7 @@ def read_vertex_values(path: "Path", n_vertices: int | None = None) -> "NDArray[
     DataFormatError
         If the number of values is not `n_vertices`.
     """
-    image = _load(path, "surface map")
+    image = load_gifti(path, "surface map")
     if len(image.darrays) != 1:
         raise DataFormatError(f"surface map {path}: expected one data array, got {len(image.darrays)}")
     values = np.asarray(image.darrays[0].data, dtype=np.float32).reshape(-1)
@@ -76,18 +98,68 @@ def read_vertex_values(path: "Path", n_vertices: int | None = None) -> "NDArray[
 
 def write_mesh(path: "Path", mesh: Mesh, hemi: str, kind: str, space_name: str) -> "Path":
     """Write a surface as GIFTI, atomically."""
+    meta = {"AnatomicalStructurePrimary": _STRUCTURE[hemi], "GeometricType": _TYPE.get(kind, "Anatomical")}
+    return _save(path, GiftiImage(meta=GiftiMetaData(meta), darrays=_mesh_arrays(mesh, meta, space_name)))
+
+
+def write_surface(
+    path: "Path",
+    mesh: "Mesh | None",
+    values: "NDArray[Any] | None",
+    *,
+    hemi: str = "",
+    space_name: str = "",
+    names: "Sequence[str]" = (),
+    labels: "Mapping[int, tuple[str, Sequence[float]]] | None" = None,
+) -> "Path":
+    """Write a mesh, values of its vertices, or both in one GIFTI file, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    mesh : Mesh or None
+    values : array, [p] or [n p], NaN where there is none; or None
+    hemi : "L", "R" or "" if it is not known
+    space_name : str; names that begin with MNI get that code
+    names : sequence of str, of the maps
+    labels : mapping of label to name and RGBA in 0..1, if the values are labels
+    """
+    meta = {"AnatomicalStructurePrimary": _STRUCTURE[hemi]} if hemi else {}
+    arrays = [] if mesh is None else _mesh_arrays(mesh, meta, space_name)
+    rows = [] if values is None else list(np.atleast_2d(np.asarray(values, dtype=np.float32)))
+    for number, row in enumerate(rows):
+        named = GiftiMetaData({"Name": names[number]} if number < len(names) else {})
+        if labels:
+            whole = np.nan_to_num(row).astype(np.int32)
+            arrays.append(GiftiDataArray(whole, intent="NIFTI_INTENT_LABEL", datatype="NIFTI_TYPE_INT32", meta=named))
+        else:
+            arrays.append(GiftiDataArray(row, intent="NIFTI_INTENT_SHAPE", datatype="NIFTI_TYPE_FLOAT32", meta=named))
+    return _save(path, GiftiImage(meta=GiftiMetaData(meta), darrays=arrays, labeltable=_label_table(labels or {})))
+
+
+def _label_table(labels: "Mapping[int, tuple[str, Sequence[float]]]") -> GiftiLabelTable:
+    table = GiftiLabelTable()
+    for key, (name, rgba) in labels.items():
+        label: Any = GiftiLabel(key, *(float(part) for part in rgba))
+        label.label = name
+        table.labels.append(label)
+    return table
+
+
+def _mesh_arrays(mesh: Mesh, meta: "Mapping[str, str]", space_name: str) -> list[GiftiDataArray]:
     space = "NIFTI_XFORM_MNI_152" if space_name.upper().startswith("MNI") else "NIFTI_XFORM_ALIGNED_ANAT"
     coordinates = GiftiCoordSystem(dataspace=space, xformspace=space, xform=np.eye(4))
-    meta = {"AnatomicalStructurePrimary": _STRUCTURE[hemi], "GeometricType": _TYPE.get(kind, "Anatomical")}
     points = GiftiDataArray(
         np.asarray(mesh.vertices, dtype=np.float32),
         intent="NIFTI_INTENT_POINTSET",
         datatype="NIFTI_TYPE_FLOAT32",
         coordsys=coordinates,
-        meta=GiftiMetaData(meta),
+        meta=GiftiMetaData(dict(meta)),
     )
-    triangles = GiftiDataArray(np.asarray(mesh.faces, dtype=np.int32), intent="NIFTI_INTENT_TRIANGLE", datatype="NIFTI_TYPE_INT32")
-    return _save(path, GiftiImage(meta=GiftiMetaData(meta), darrays=[points, triangles]))
+    return [
+        points,
+        GiftiDataArray(np.asarray(mesh.faces, dtype=np.int32), intent="NIFTI_INTENT_TRIANGLE", datatype="NIFTI_TYPE_INT32"),
+    ]
 
 
 def write_vertex_values(
@@ -116,7 +188,13 @@ def _save(path: "Path", image: GiftiImage) -> "Path":
     return path
 
 
-def _load(path: "Path", what: str) -> GiftiImage:
+def load_gifti(path: "Path", what: str) -> GiftiImage:
+    """Open a GIFTI file.
+
+    Raises
+    ------
+    MissingDataError, DataFormatError
+    """
     require_file(path, what)
     try:
         image = nib.load(path)
@@ -138,7 +216,13 @@ def _by_intent(path: "Path", image: GiftiImage, intent: str) -> "NDArray[Any]":
     return data
 
 
-def _check_side(path: "Path", hemi: str, vertices: "NDArray[np.float32]") -> None:
+def check_side(path: "Path", hemi: str, vertices: "NDArray[np.float32]") -> None:
+    """Refuse an anatomical mesh that lies on the other side than it says.
+
+    Raises
+    ------
+    DataFormatError
+    """
     x = float(vertices[:, 0].mean())
     if (x > 0) == (hemi == "L") and x != 0:
         side = "x > 0" if x > 0 else "x < 0"

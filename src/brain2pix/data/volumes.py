@@ -95,6 +95,24 @@ def open_volume(path: Path, what: str, n_axes: int = 3) -> Any:
     return image
 
 
+def count_axes(path: Path, what: str) -> int:
+    """Count the axes of a NIfTI file without those of length one at its end.
+
+    Raises
+    ------
+    MissingDataError, DataFormatError
+    """
+    require_file(path, what)
+    try:
+        shape = nib.Nifti1Image.from_filename(path).shape
+    except UNREADABLE as error:
+        raise unreadable(path, what, error) from None
+    edges = list(shape)
+    while len(edges) > 3 and edges[-1] == 1:
+        edges.pop()
+    return len(edges)
+
+
 def read_volume(path: Path, what: str) -> "tuple[NDArray[np.float32], NDArray[np.float64]]":
     """Read a 3-D volume with its scaling applied.
 
@@ -171,7 +189,7 @@ def orientation_note(path: Path, image: Any) -> str | None:
     return None
 
 
-def write_volume(path: Path, data: "NDArray[Any]", space_name: str, affine: "NDArray[np.float64]") -> Path:
+def write_volume(path: Path, data: "NDArray[Any]", space_name: str, affine: "NDArray[np.float64]", *, step_s: float | None = None) -> Path:
     """Write a volume atomically; bool becomes uint8, floats become float32 with slope 1.
 
     Parameters
@@ -180,6 +198,7 @@ def write_volume(path: Path, data: "NDArray[Any]", space_name: str, affine: "NDA
     data : array, [i j k] or [i j k n]
     space_name : str; names that begin with MNI get the MNI orientation code, others the aligned one
     affine : float array, [4 4]
+    step_s : float or None, between the volumes of a series
     """
     array = np.asarray(data)
     if array.dtype == np.bool_:
@@ -188,7 +207,9 @@ def write_volume(path: Path, data: "NDArray[Any]", space_name: str, affine: "NDA
         array = array.astype(np.float32)
     image = nib.Nifti1Image(array, np.asarray(affine, dtype=np.float64), dtype=array.dtype)
     code = "mni" if space_name.upper().startswith("MNI") else "aligned"
-    image.header.set_xyzt_units("mm")
+    image.header.set_xyzt_units("mm", "sec" if step_s else None)
+    if step_s and array.ndim == 4:
+        image.header.set_zooms((*image.header.get_zooms()[:3], step_s))
     image.set_sform(affine, code=code)
     image.set_qform(affine, code=code)
     with atomic_path(path) as beside:
