@@ -1,13 +1,16 @@
 """``brain2pix inspect``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+if TYPE_CHECKING:
+    from brain2pix.data.subject import Subject
+
 
 def inspect(
-    path: Annotated[Path, Parameter(help="Dataset folder, subject folder or run folder.")],
+    path: Annotated[Path, Parameter(help="Dataset, subject, demo or run folder.")],
     /,
     *,
     subject_name: Annotated[str | None, Parameter(help="Which subject of a dataset folder.")] = None,
@@ -26,7 +29,27 @@ def _subject_lines(path: Path, name: str | None) -> list[str]:
     from brain2pix.data.subject import open_subject
     from brain2pix.data.summary import summarise, summary_lines
 
-    return summary_lines(summarise(open_subject(path, name)))
+    # a demo keeps its subject in a folder of that name, and its maps beside it
+    is_demo = (path / "subject" / "dataset_description.json").is_file()
+    subject = open_subject(path / "subject" if is_demo else path, name)
+    folders = [subject.path / "prf", path / "maps"]
+    return [*summary_lines(summarise(subject)), *(line for folder in folders for line in _map_lines(folder, subject))]
+
+
+def _map_lines(folder: Path, subject: "Subject") -> list[str]:
+    """Hold maps against the brain's own left and right, up and down."""
+    from brain2pix.data.hemifield import check_sides
+    from brain2pix.data.maps import read_maps
+    from brain2pix.errors import Brain2PixError
+
+    if not folder.is_dir() or not any(folder.glob("*_x0.nii*")):
+        return []
+    try:
+        check = check_sides(subject, read_maps(folder).on(subject))
+    except Brain2PixError as error:
+        return [f"note      the maps in {folder} cannot be read: {error}"]
+    lines = [f"maps      {folder}", *(f"          {line}" for line in map(str, check.sides))]
+    return [*lines, f"WARNING   {check.warning()}"] if check.warning() else lines
 
 
 def _run_lines(path: Path) -> list[str]:
@@ -49,4 +72,19 @@ def _run_lines(path: Path) -> list[str]:
     lines.append(f"model     {about['title']} ({about['method']}), {about['image_size']} px, {voxels}")
     lines.append(f"encoder   {'yes' if about['has_encoder'] else 'no'}")
     lines.append(f"used      {', '.join(about['transductive']) or 'nothing'} of the test set")
-    return lines
+    return [*lines, *_maps_of_run(path)]
+
+
+def _maps_of_run(path: Path) -> list[str]:
+    from brain2pix.data.subject import open_subject
+    from brain2pix.errors import Brain2PixError
+    from brain2pix.training.run_folder import RunFolder
+
+    named = RunFolder(path).read_job().get("params", {}).get("subject")
+    folder = path / "maps" / "results"
+    if not isinstance(named, str) or not folder.is_dir():
+        return []
+    try:
+        return _map_lines(folder, open_subject(path / named))
+    except Brain2PixError as error:
+        return [f"note      its maps were not checked: {error}"]

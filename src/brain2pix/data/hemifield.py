@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from brain2pix.arrays import RetinotopicMap
+    from brain2pix.data.subject import Subject
 
 # More than this share of voxels on the wrong side: the map is mirrored, not noisy.
 MAX_WRONG_SHARE = 0.3
+# More than this: not even a map of nothing but noise would do that.
+_CLEARLY_WRONG = 0.7
 _EARLY = ("V1", "V2", "V3")
 _MIRRORED = {"right": ("LEFT", "x"), "left": ("RIGHT", "x"), "upper": ("LOWER", "y"), "lower": ("UPPER", "y")}
 
@@ -81,6 +84,30 @@ class HemifieldCheck:
         offer = [f"try: {' or '.join(self.remedies)}"] if self.remedies else []
         return [*map(str, self.sides), *offer]
 
+    def warning(self) -> str:
+        """Say what to know before trusting left and right, up and down, with both readings of it; "" if all is well."""
+        if self.ok:
+            return ""
+        wrong = [side for side in self.sides if not side.ok]
+        if not any(side.wrong_share > _CLEARLY_WRONG for side in wrong):
+            groups = ", ".join(f"{side.group} {side.wrong_share:.0%}" for side in wrong)
+            return (
+                f"This map shows no clear visual half-field (unexpected side: {groups}; at most {MAX_WRONG_SHARE:.0%} was expected). "
+                "It may be noise: leave out weak voxels, or train longer."
+            )
+        axes = {"x" if side.expected in ("left", "right") else "y" for side in wrong}
+        what = {"x": "left and right", "y": "up and down"}
+        readings = {
+            "x": "Either the map is mirrored (the sign of x0: flip x), or the hemispheres of the subject are exchanged (masks or affine: "
+            "swap hemispheres).",
+            "y": "Either the map is upside down (the sign of y0: flip y), or ventral and dorsal areas are exchanged (their labels).",
+        }
+        found = "; ".join(map(str, wrong))
+        return (
+            f"This map contradicts {' and '.join(what[axis] for axis in sorted(axes))} of the brain: {found}. "
+            f"{' '.join(readings[axis] for axis in sorted(axes))} Nothing was changed: find out which before trusting it."
+        )
+
 
 def check_hemifields(
     retinotopy: "RetinotopicMap", hemi: "NDArray[np.str_]", areas: "Mapping[str, NDArray[np.bool_]]", *, min_quality: float | None = None
@@ -124,6 +151,18 @@ def check_hemifields(
     if not (sides[2].ok and sides[3].ok):
         remedies.append("flip y")
     return HemifieldCheck(sides, tuple(remedies))
+
+
+def check_sides(subject: "Subject", retinotopy: "RetinotopicMap", *, min_quality: float | None = None) -> HemifieldCheck:
+    """Run `check_hemifields` on a map over all voxels of a subject.
+
+    Parameters
+    ----------
+    subject : Subject
+    retinotopy : RetinotopicMap, [v], as `StoredMaps.on` gives it
+    min_quality : float or None, voxels below it are left out
+    """
+    return check_hemifields(retinotopy, subject.voxels["hemi"].to_numpy(dtype=str), subject.areas, min_quality=min_quality)
 
 
 def _side(group: str, expected: str, position: "NDArray[np.floating]", masks: "Mapping[str, NDArray[np.bool_]]") -> SideCheck:

@@ -4,7 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brain2pix.data.stacks import image_files, open_stack
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from brain2pix.data.subject import Subject
 
 
@@ -20,7 +24,7 @@ def summarise(subject: "Subject") -> dict[str, Any]:
     dict with subject, title, path, simulated, space, voxels, areas, trials, stimuli, image_size, unpaired, field_of_view_deg, unit,
     meshes, dropped, notes
     """
-    unpaired = subject.unpaired()
+    hemi = subject.voxels["hemi"].to_numpy()
     space = subject.space
     return {
         "subject": subject.name,
@@ -34,12 +38,18 @@ def summarise(subject: "Subject") -> dict[str, Any]:
         },
         "voxels": subject.n_voxels,
         "areas": {
-            name: {"voxels": int(mask.sum()), "description": subject.descriptions.get(name, "")} for name, mask in subject.areas.items()
+            name: {
+                "voxels": int(mask.sum()),
+                "left": int((mask & (hemi == "L")).sum()),
+                "right": int((mask & (hemi == "R")).sum()),
+                "description": subject.descriptions.get(name, ""),
+            }
+            for name, mask in subject.areas.items()
         },
         "trials": _trials(subject),
         "stimuli": len(subject.stimuli),
         "image_size": subject.image_size,
-        "unpaired": 0 if unpaired is None else len(unpaired),
+        "unpaired": _count_unpaired(subject.root / "stimuli"),
         "field_of_view_deg": subject.field_of_view_deg,
         "unit": subject.unit,
         "meshes": [f"{hemi} {kind}" for hemi, kind in subject.meshes()],
@@ -69,6 +79,13 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     )
     lines.append(f"surfaces  {', '.join(summary['meshes']) or 'none: maps are shown in the volume only'}")
     return [*lines, *(f"note      {note}" for note in summary["notes"])]
+
+
+def _count_unpaired(stimuli: "Path") -> int:
+    """Count the images without responses; those of a folder are not decoded for it."""
+    if (stimuli / "unpaired.npy").exists() or (stimuli / "unpaired.npy").is_symlink():
+        return len(open_stack(stimuli / "unpaired.npy"))
+    return len(image_files(stimuli / "unpaired")) if (stimuli / "unpaired").is_dir() else 0
 
 
 def _trials(subject: "Subject") -> dict[str, dict[str, Any]]:

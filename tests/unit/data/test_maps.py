@@ -343,6 +343,18 @@ def test_mirrored_maps_are_named(planted):
     assert upside.lines()[-1] == "try: flip y"
 
 
+def test_a_warning_gives_both_readings_and_tells_noise_from_a_mirror(planted):
+    x0, y0, hemi, areas = planted
+    assert check_hemifields(a_map(x0, y0), hemi, areas).warning() == ""
+    mirrored = check_hemifields(a_map(-x0, y0), hemi, areas).warning()
+    assert "contradicts left and right" in mirrored and "flip x" in mirrored and "swap hemispheres" in mirrored
+    upside = check_hemifields(a_map(x0, -y0), hemi, areas).warning()
+    assert "contradicts up and down" in upside and "flip y" in upside and "swap" not in upside
+    noise = np.random.default_rng(1).normal(size=(2, x0.size)).astype(np.float32)
+    said = check_hemifields(a_map(*noise), hemi, areas).warning()
+    assert "may be noise" in said and "flip" not in said
+
+
 def test_weak_voxels_may_be_left_out(planted):
     x0, y0, hemi, areas = planted
     x0[:60] *= -1  # the lowest qualities

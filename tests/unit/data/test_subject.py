@@ -141,6 +141,8 @@ def test_voxel_hash_knows_order_and_grid(lab):
 def test_summary_counts(lab):
     summary = summarise(open_subject(lab.root))
     assert summary["areas"]["V1v"]["voxels"] == int((lab.labels == 1).sum())
+    assert all(area["left"] + area["right"] == area["voxels"] for area in summary["areas"].values())
+    assert summary["areas"]["L"]["right"] == summary["areas"]["R"]["left"] == 0 < summary["areas"]["L"]["left"]
     assert summary["trials"]["test"] == {"trials": 12, "images": 4, "repeats": [3, 3]}
     assert json.loads(json.dumps(summary)) == summary
     text = "\n".join(summary_lines(summary))
