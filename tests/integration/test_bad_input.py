@@ -1,7 +1,12 @@
-"""Bad input through the real command line: one clear line on stderr, exit code 1, nothing half-written."""
+"""Bad input through the command line: one clear line on stderr, exit code 1, nothing half-written.
+
+Importing the libraries takes seconds, so most commands run in the process of the tests, with both streams caught below Python. Some run
+in one of their own: those whose disk is full, and a case of each kind of mistake, for what a library says at its start and end.
+"""
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,21 +18,34 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from brain2pix.cli._main import run_arguments
+
 FUNC = "sub-01/func"
 
 
-def brain2pix(*arguments, limit=None):
-    """Run the command; `limit` bytes is the largest file that it may write."""
+def process(*arguments):
+    """Run the command in a process of its own."""
     code = "from brain2pix.cli import main; main()"
-    if limit is not None:
-        code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); {code}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error::UserWarning", "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
 
 
-def train(subject, out, *more):
-    return brain2pix("train", subject, "--method", "ridge", "--preset", "tiny", "--device", "cpu", "--out", out, *more)
+@pytest.fixture
+def brain2pix(capfd):
+    """Give the command as a function; what libraries write below Python counts as said, too."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = run_arguments([str(argument) for argument in arguments])
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    return run
+
+
+def training(subject, out, *more):
+    return "train", subject, "--method", "ridge", "--preset", "tiny", "--device", "cpu", "--out", out, *more
 
 
 def only(folder, pattern):
@@ -125,14 +143,23 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_subject(tiny_copy, tmp_path, damage):
+def assert_damage_is_refused(run, subject, tmp_path, damage):
     change, text = DAMAGES[damage]
-    change(tiny_copy)
-    before = contents(tiny_copy) if tiny_copy.exists() else {}
-    assert_refused(train(tiny_copy, tmp_path / "runs" / "one"), text)
+    change(subject)
+    before = contents(subject) if subject.exists() else {}
+    assert_refused(run(*training(subject, tmp_path / "runs" / "one")), text)
     assert not (tmp_path / "runs").exists()
-    assert (contents(tiny_copy) if tiny_copy.exists() else {}) == before
+    assert (contents(subject) if subject.exists() else {}) == before
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_subject(brain2pix, tiny_copy, tmp_path, damage):
+    assert_damage_is_refused(brain2pix, tiny_copy, tmp_path, damage)
+
+
+@pytest.mark.parametrize("damage", ["truncated responses", "truncated image"])
+def test_damaged_subject_in_a_process_of_its_own(tiny_copy, tmp_path, damage):
+    assert_damage_is_refused(process, tiny_copy, tmp_path, damage)
 
 
 # ---------------------------------------------------------------------- voxels that are not finite
@@ -152,17 +179,17 @@ def spoil_voxels(area):
     return damage
 
 
-def test_voxels_that_are_not_finite(tiny_copy, tmp_path):
+def test_voxels_that_are_not_finite(brain2pix, tiny_copy, tmp_path):
     count = spoil_voxels("PPA")(tiny_copy)
     whole = f"{count} of 1280 voxels left out"
     # refused where they are asked for, and nothing else is left of the region
-    assert_refused(train(tiny_copy, tmp_path / "a", "--region", "PPA"), "region 'PPA' selects no voxel")
+    assert_refused(brain2pix(*training(tiny_copy, tmp_path / "a", "--region", "PPA")), "region 'PPA' selects no voxel")
     # refused altogether if wished
-    result = train(tiny_copy, tmp_path / "b", "--nan", "error")
+    result = brain2pix(*training(tiny_copy, tmp_path / "b", "--nan", "error"))
     assert_refused(result, f"{count} of 1280 voxels")
     assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
     # left out, counted per area and recorded by default
-    result = train(tiny_copy, tmp_path / "c")
+    result = brain2pix(*training(tiny_copy, tmp_path / "c"))
     assert result.returncode == 0 and result.stderr == ""
     assert whole in result.stdout and f"PPA {count}" in result.stdout
     assert sum(whole in line for line in (tmp_path / "c" / "events.jsonl").read_text().splitlines()) == 1
@@ -184,8 +211,14 @@ def test_voxels_that_are_not_finite(tiny_copy, tmp_path):
         (["--subject-name", "sub-02"], 1, "unknown subject 'sub-02'. Did you mean 'sub-01'?"),
     ],
 )
-def test_mistyped(tiny_subject, tmp_path, arguments, code, text):
-    assert_refused(train(tiny_subject, tmp_path / "run", *arguments), text, code=code)
+def test_mistyped(brain2pix, tiny_subject, tmp_path, arguments, code, text):
+    assert_refused(brain2pix(*training(tiny_subject, tmp_path / "run", *arguments)), text, code=code)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistyped_in_a_process_of_its_own(tiny_subject, tmp_path):
+    result = process(*training(tiny_subject, tmp_path / "run", "--region", "V1vv"))
+    assert_refused(result, "unknown area 'V1vv'. Did you mean 'V1v'?")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -195,13 +228,12 @@ def test_mistyped(tiny_subject, tmp_path, arguments, code, text):
 @pytest.fixture(scope="module")
 def trained(tiny_subject, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    result = train(tiny_subject, folder)
-    assert result.returncode == 0, result.stderr
+    assert run_arguments([str(argument) for argument in training(tiny_subject, folder)]) == 0
     return folder
 
 
 @pytest.mark.parametrize("command", ["decode", "evaluate"])
-def test_checkpoint_of_another_voxel_order(trained, tiny_copy, tmp_path, command):
+def test_checkpoint_of_another_voxel_order(brain2pix, trained, tiny_copy, tmp_path, command):
     with h5py.File(only(tiny_copy / FUNC, "*_betas.h5"), "r+") as file:
         file["ijk"][:] = file["ijk"][:][::-1]
     result = brain2pix(command, trained, "--subject", tiny_copy, "--out", tmp_path / "out", "--device", "cpu")
@@ -209,7 +241,7 @@ def test_checkpoint_of_another_voxel_order(trained, tiny_copy, tmp_path, command
     assert not (tmp_path / "out").exists()
 
 
-def test_checkpoint_of_another_subject(trained, tmp_path):
+def test_checkpoint_of_another_subject(brain2pix, trained, tmp_path):
     other = tmp_path / "other"
     result = brain2pix("simulate", other, "--preset", "tiny", "--seed", "1", "--set", "individual=true", "--set", "voxel_mm=5")
     assert result.returncode == 0, result.stderr
@@ -218,7 +250,7 @@ def test_checkpoint_of_another_subject(trained, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_truncated_model(trained, tmp_path):
+def test_truncated_model(brain2pix, trained, tmp_path):
     copy = Path(shutil.copytree(trained, tmp_path / "run"))
     cut(copy / "model" / "model.safetensors", 0.9)
     before = contents(copy)
@@ -226,15 +258,17 @@ def test_truncated_model(trained, tmp_path):
     assert contents(copy) == before
 
 
-def test_run_folder_of_another_job(trained, tiny_subject):
+def test_run_folder_of_another_job(brain2pix, trained, tiny_subject):
     before = contents(trained)
-    assert_refused(train(tiny_subject, trained, "--seed", "5"), "holds another job (seed was 0, now 5); choose another folder")
+    assert_refused(
+        brain2pix(*training(tiny_subject, trained, "--seed", "5")), "holds another job (seed was 0, now 5); choose another folder"
+    )
     assert contents(trained) == before
 
 
-def test_finished_run_says_so(trained, tiny_subject):
+def test_finished_run_says_so(brain2pix, trained, tiny_subject):
     before = contents(trained)
-    result = train(tiny_subject, trained)
+    result = brain2pix(*training(tiny_subject, trained))
     assert (result.returncode, result.stderr) == (0, "")
     assert "is finished already; nothing was done" in result.stdout
     assert contents(trained) == before
@@ -267,13 +301,13 @@ def small_disk(tmp_path):
 
 def test_full_disk_while_simulating(small_disk):
     disk = small_disk("1m")
-    assert_refused(brain2pix("simulate", disk / "subject", "--preset", "tiny"), "no space left while writing")
+    assert_refused(process("simulate", disk / "subject", "--preset", "tiny"), "no space left while writing")
     assert list(disk.iterdir()) == []
 
 
 def test_full_disk_while_saving_a_model(small_disk, tiny_subject):
     disk = small_disk("256k")
-    assert_refused(train(tiny_subject, disk / "run"), "no space left while writing")
+    assert_refused(process(*training(tiny_subject, disk / "run")), "no space left while writing")
     run = disk / "run"
     assert not (run / "model").exists() and list(run.rglob(".writing-*")) == [] and list(run.glob("model*")) == []
     assert json.loads((run / "status.json").read_text())["state"] in ("failed", "running")
@@ -281,19 +315,32 @@ def test_full_disk_while_saving_a_model(small_disk, tiny_subject):
 
 def test_full_disk_while_writing_results(small_disk, trained):
     disk = small_disk("64k")
-    assert_refused(brain2pix("decode", trained, "--out", disk / "out", "--device", "cpu"), "no space left while writing")
+    assert_refused(process("decode", trained, "--out", disk / "out", "--device", "cpu"), "no space left while writing")
     assert not (disk / "out" / "results").exists() and list(disk.rglob(".writing-*")) == []
 
 
-def test_size_limit_while_simulating(tmp_path):
-    """The same without root."""
-    assert_refused(brain2pix("simulate", tmp_path / "subject", "--preset", "tiny", limit=100_000), "no space left while writing")
+@pytest.fixture
+def largest_file():
+    """Give a function that limits what this process may write to one file; the same without root."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (before[1] if size is None else size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_size_limit_while_simulating(brain2pix, largest_file, tmp_path):
+    largest_file(100_000)
+    result = brain2pix("simulate", tmp_path / "subject", "--preset", "tiny")
+    largest_file(None)
+    assert_refused(result, "no space left while writing")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_size_limit_while_saving_a_model(tmp_path, tiny_subject):
-    command = ["train", tiny_subject, "--method", "ridge", "--preset", "tiny", "--device", "cpu", "--out", tmp_path / "run"]
-    assert_refused(brain2pix(*command, limit=50_000), "no space left while writing")
+def test_size_limit_while_saving_a_model(brain2pix, largest_file, tmp_path, tiny_subject):
+    command = training(tiny_subject, tmp_path / "run")
+    largest_file(50_000)
+    result = brain2pix(*command)
+    largest_file(None)
+    assert_refused(result, "no space left while writing")
     assert list((tmp_path / "run").glob("model*")) == []
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
     result = brain2pix(*command)  # the disk was tidied up: the same command goes on
