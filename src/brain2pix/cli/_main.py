@@ -16,6 +16,7 @@ from brain2pix import __version__
 from brain2pix.cli.decode import decode
 from brain2pix.cli.demo import demo
 from brain2pix.cli.evaluate import evaluate
+from brain2pix.cli.export import export
 from brain2pix.cli.inspect import inspect
 from brain2pix.cli.maps import maps
 from brain2pix.cli.run import run
@@ -38,7 +39,7 @@ def make_app() -> App:
         help_format="plaintext",
         result_action="return_value",
     )
-    for command in (demo, simulate, inspect, train, maps, decode, evaluate, stimulate, run, window):
+    for command in (demo, simulate, inspect, train, maps, decode, evaluate, stimulate, export, run, window):
         app.command(command)
     app.command(weights)
     return app

@@ -12,6 +12,8 @@ from brain2pix.figures._style import join_parts
 from brain2pix.figures.colormaps import THRESHOLD, eccentricity_limits, retinotopic_colors, visible
 from brain2pix.figures.maps import (
     FIELD_SIGN,
+    LABELLED,
+    OUTLINED,
     agreement_figure,
     agreement_notes,
     colors_on_surface,
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 
 _DPI = 160
 _MAPS = ("angle", "eccentricity", "size")
-_OUTLINED = ("V1", "V2", "V3")
-_LABELLED = ("V1", "V2d", "V2v", "V3d", "V3v")
 _SHORT = {
     "full": "full",
     "supervised": "supervised",
@@ -76,8 +76,8 @@ def draw_maps(results: "DemoResults") -> "list[Path]":
             _surface_colors(results, estimate, name, threshold, limits),
             name,
             truth_colors=_surface_colors(results, truth, name, None, limits) if truth else None,
-            areas=_named_areas(results, _OUTLINED),
-            labels=_named_areas(results, _LABELLED) or None,
+            areas=_named_areas(results, OUTLINED),
+            labels=_named_areas(results, LABELLED) or None,
             field_of_view_deg=results.subject.field_of_view_deg,
             limits=limits,
             caption=captions[True]

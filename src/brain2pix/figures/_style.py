@@ -19,6 +19,7 @@ AREA_COLORS = {"V1": BLUE, "V2": ORANGE, "V3": GREEN, "hV4": PURPLE}
 MORE_COLORS = (SKY, VERMILION, YELLOW, "#777777")
 INK, GREY, LIGHT = "#222222", "#666666", "#dddddd"
 _SEPARATOR = "   ·   "
+NARROW = 5.0  # inches; below it a figure is for one column of a page, and panels stand below each other
 _MARGIN, _LINE, _CHARACTERS_PER_INCH = 0.12, 0.13, 19.0  # inches and count, of a caption in 7 pt
 
 _TYPE: dict[Any, Any] = {

@@ -1,5 +1,6 @@
 """Figures of retinotopic maps: on the cortex, in the visual field, and against the truth."""
 
+from itertools import product
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from brain2pix.figures._style import (
     GREY,
     INK,
     LIGHT,
+    NARROW,
     ORANGE,
     VERMILION,
     add_caption,
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
 
 _VIEWS = {"inflated": "inflated, from behind and the midline", "flat": "flattened", "pial": "pial, from behind and the midline"}
 _PANEL = 2.6  # inches
+_LEGEND = 1.75  # inches, of the wheel with its words
 _MARGIN_MM = 6.0  # around what is coloured
+OUTLINED = ("V1", "V2", "V3")
+LABELLED = ("V1", "V2d", "V2v", "V3d", "V3v")
 FIELD_SIGN = "field_sign"  # a map of the surface, not of voxels: it has no place among `colormaps.MAP_NAMES`
 _SIGNS = {-1: (BLUE, "mirrored: V1, V3"), 1: (ORANGE, "not mirrored: V2")}
 
@@ -91,6 +96,23 @@ def colors_on_surface(voxel_colors: "ArrayLike", voxel_of_vertex: "ArrayLike") -
     return surface
 
 
+def areas_on_surface(
+    areas: "Mapping[str, NDArray[np.bool_]]", voxel_of_vertex: "ArrayLike", names: "Sequence[str]"
+) -> "dict[str, NDArray[np.bool_]]":
+    """Vertices of some areas, each bool [p]; empty unless all of them are known, for a lone border means nothing.
+
+    Parameters
+    ----------
+    areas : mapping of name to bool array, [v]
+    voxel_of_vertex : int array, [p], row of the voxel; -1 = none
+    names : sequence of str, e.g. `OUTLINED` or `LABELLED`
+    """
+    if not all(name in areas for name in names):
+        return {}
+    place = np.asarray(voxel_of_vertex)
+    return {name: (place >= 0) & np.asarray(areas[name])[place] for name in names}
+
+
 def field_sign_colors(sign: "ArrayLike") -> "NDArray[np.float32]":
     """Colour the field sign of vertices, [p] -> RGBA [p 4]: blue mirrored, orange not, paler where triangles disagree."""
     values = np.asarray(sign, dtype=np.float64)
@@ -113,6 +135,7 @@ def surface_map_figure(
     labels: "Mapping[str, Mapping[str, NDArray[np.bool_]]] | None" = None,
     field_of_view_deg: float = 12.0,
     limits: tuple[float, float] | None = None,
+    width: float | None = None,
     title: str = "",
     caption: str = "",
 ) -> "Figure":
@@ -129,6 +152,7 @@ def surface_map_figure(
     labels : the same, or None; parts that are named instead of the areas, e.g. V2d and V2v
     field_of_view_deg : float, full width of the stimulus
     limits : (float, float) or None, of the colour scale
+    width : float or None, of the page, inches: panels take what it leaves, and stand below each other in a narrow one
     title, caption : str, see `map_caption`
 
     Raises
@@ -146,11 +170,12 @@ def surface_map_figure(
     views = {(kind, hemi): project(meshes[hemi, kind], hemi, kind) for kind in kinds for hemi in ("L", "R")}
     outlined, named = areas or {}, labels or {}
     outlines = {(kind, hemi): find_outlines(view, outlined.get(hemi, {}), named.get(hemi)) for (kind, hemi), view in views.items()}
-    figure, panels, legend = _surface_layout(views, kinds, focus, len(rows))
+    figure, panels, legend = _surface_layout(views, kinds, focus, len(rows), width)
     for (kind, hemi, line), axes in panels.items():
         top = np.asarray(list(rows.values())[line][hemi])
         draw_mesh(axes, views[kind, hemi], over(top, curvature_colors(sulc[hemi])))
-        draw_outlines(axes, outlines[kind, hemi], float(np.ptp(axes.get_ylim())) / _PANEL)
+        inches = axes.get_position().height * figure.get_figheight()
+        draw_outlines(axes, outlines[kind, hemi], float(np.ptp(axes.get_ylim())) / inches)
         if kind == kinds[0] and hemi == "L" and len(rows) > 1:
             axes.text(-0.06, 0.5, list(rows)[line], transform=axes.transAxes, rotation=90, va="center", ha="right", fontsize=9)
     draw_legend(legend, map_name, field_of_view_deg, limits)
@@ -201,6 +226,7 @@ def coverage_figure(
     shown: "ArrayLike | None" = None,
     max_circles: int = 250,
     seed: int = 0,
+    width: float | None = None,
     title: str = "Coverage of the visual field",
     caption: str = "",
 ) -> "Figure":
@@ -213,21 +239,25 @@ def coverage_figure(
     shown : bool array, [v], or None = all with a field
     max_circles : int, per panel; a random choice of more, so that they stay visible (all centres are dots)
     seed : int, of that choice
+    width : float or None, of the page, inches
     title, caption : str
     """
     half = prf_map.field_of_view_deg / 2
     keep = np.isfinite(prf_map.eccentricity_deg + prf_map.sigma_deg)
     keep &= np.ones(len(keep), dtype=bool) if shown is None else np.asarray(shown, dtype=bool)
     rng = np.random.default_rng(seed)
-    panel = 2.0
-    figure = new_figure(0.6 + len(areas) * (panel + 0.2), panel + 1.15)
-    for column, (name, mask) in enumerate(areas.items()):
-        axes = place(figure, 0.5 + column * (panel + 0.2), 0.62, panel, panel)
+    columns = len(areas) if width is None else max(1, min(len(areas), int((width - 0.6) / 1.4)))
+    panel = 2.0 if width is None else min((width - 0.6) / columns - 0.2, 2.0)
+    lines = -(-len(areas) // columns)
+    figure = new_figure(width or 0.6 + columns * (panel + 0.2), lines * (panel + 0.65) + 0.5)
+    for number, (name, mask) in enumerate(areas.items()):
+        line, column = divmod(number, columns)
+        axes = place(figure, 0.5 + column * (panel + 0.2), 0.62 + (lines - 1 - line) * (panel + 0.65), panel, panel)
         index = np.flatnonzero(keep & mask)
         circled = rng.choice(index, max_circles, replace=False) if len(index) > max_circles else index
         sizes = 2 * prf_map.sigma_deg[circled]
         centres = np.column_stack([prf_map.x0_deg, prf_map.y0_deg])
-        color = area_color(name, column)
+        color = area_color(name, number)
         axes.add_collection(
             EllipseCollection(
                 sizes, sizes, np.zeros(len(circled)), units="xy", offsets=centres[circled], offset_transform=axes.transData,
@@ -364,25 +394,46 @@ def agreement_notes(distance_deg: float, fisher_lee: float, log_ecc_r: float, si
 
 
 def _surface_layout(
-    views: "Mapping[tuple[str, str], Projection]", kinds: list[str], focus: "Mapping[str, NDArray[np.bool_]]", n_rows: int
+    views: "Mapping[tuple[str, str], Projection]",
+    kinds: list[str],
+    focus: "Mapping[str, NDArray[np.bool_]]",
+    n_rows: int,
+    page: float | None = None,
 ) -> "tuple[Figure, dict[tuple[str, str, int], Axes], Axes]":
-    """Place the panels, (kind, hemi, row) to Axes, and the legend at the right; all in inches."""
+    """Place the panels, (kind, hemi, row) to Axes, and the legend at the right or, on a narrow page, at the bottom; all in inches."""
     windows = {kind: windows_around({hemi: views[kind, hemi] for hemi in ("L", "R")}, focus, _MARGIN_MM) for kind in kinds}
-    widths = {kind: _PANEL * float(np.ptp(box["L"][:2]) / np.ptp(box["L"][2:])) for kind, box in windows.items()}
-    left, bottom, gap, step = 0.35 if n_rows > 1 else 0.12, 0.32, 0.3, _PANEL + 0.06
-    figure = new_figure(left + sum(2 * width + gap for width in widths.values()) + 1.75, bottom + n_rows * step + 0.62)
-    height = figure.get_figheight()
-    panels = {}
-    for kind, width in widths.items():
-        for side, hemi in enumerate("LR"):
-            for line in range(n_rows):
-                axes = place(figure, left + side * (width + 0.03), bottom + (n_rows - 1 - line) * step, width, _PANEL)
-                axes.set_gid(f"{kind}-{hemi}-{line}")
-                _frame(axes, windows[kind][hemi], hemi)
-                panels[kind, hemi, line] = axes
-        figure.text((left + width) / figure.get_figwidth(), 1 - 0.5 / height, _VIEWS[kind], ha="center", va="center", color=GREY)
-        left += 2 * width + gap
-    return figure, panels, place(figure, left + 0.2, bottom + n_rows * step / 2 - 0.6, 1.2, 1.2)
+    ratios = {kind: float(np.ptp(box["L"][:2]) / np.ptp(box["L"][2:])) for kind, box in windows.items()}
+    margin, gap = 0.35 if n_rows > 1 else 0.12, 0.3
+    stacked = page is not None and page < NARROW
+    if page is None:
+        heights = dict.fromkeys(kinds, _PANEL)
+    elif stacked:
+        heights = {kind: min((page - margin - 0.15) / (2 * ratio), _PANEL) for kind, ratio in ratios.items()}
+    else:
+        spare = page - margin - len(kinds) * gap - _LEGEND
+        heights = dict.fromkeys(kinds, min(spare / (2 * sum(ratios.values())), _PANEL))
+    blocks = {kind: n_rows * (height + 0.06) + 0.3 for kind, height in heights.items()}  # with the words above
+    tall = sum(blocks.values()) + _LEGEND + 0.1 if stacked else max(*blocks.values(), _LEGEND)
+    widths = {kind: heights[kind] * ratio for kind, ratio in ratios.items()}
+    width = page or margin + sum(2 * across + gap for across in widths.values()) + _LEGEND
+    figure, panels = new_figure(width, 0.32 + tall + 0.32), {}
+    left, top = margin, 0.32 + tall
+    for kind, across in widths.items():
+        if stacked:
+            left = margin + max(width - margin - 0.15 - 2 * across, 0) / 2
+        figure.text((left + across) / width, (top - 0.16) / figure.get_figheight(), _VIEWS[kind], ha="center", va="center", color=GREY)
+        for (side, hemi), line in product(enumerate("LR"), range(n_rows)):
+            bottom = top - 0.3 - (line + 1) * (heights[kind] + 0.06) + 0.06
+            axes = place(figure, left + side * (across + 0.03), bottom, across, heights[kind])
+            axes.set_gid(f"{kind}-{hemi}-{line}")
+            _frame(axes, windows[kind][hemi], hemi)
+            panels[kind, hemi, line] = axes
+        if stacked:
+            top -= blocks[kind]
+        else:
+            left += 2 * across + gap
+    seat = (width / 2 - 0.6, 0.32 + 0.37) if stacked else (left + 0.2, 0.32 + (tall - 0.3) / 2 - 0.6)
+    return figure, panels, place(figure, *seat, 1.2, 1.2)
 
 
 def _frame(axes: "Axes", window: "NDArray[np.float64]", hemi: str) -> None:
@@ -417,7 +468,7 @@ def _rings(axes: "Axes", radius: float, limits: tuple[float, float]) -> None:
     for where, label in ((tick, f"{tick:g}") for tick in (1.0, 2.0, 4.0, 8.0, 16.0) if limits[0] < tick < 0.9 * radius):
         axes.add_patch(Circle((0, 0), where, fill=False, edgecolor="white", linewidth=0.6))
         if where > 0.25 * radius:
-            axes.text(where * 0.707, where * 0.707, label, fontsize=5.5, ha="left", va="bottom", color=INK)
+            axes.text(where * 0.707, where * 0.707, label, fontsize=6, ha="left", va="bottom", color=INK)
 
 
 def _field(axes: "Axes", half: float) -> None:

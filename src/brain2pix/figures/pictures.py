@@ -26,6 +26,7 @@ def reconstruction_figure(
     scores: "ArrayLike | None" = None,
     score_name: str = "pixel r",
     labels: "Sequence[str] | None" = None,
+    width: float | None = None,
     title: str = "Stimuli and reconstructions",
     caption: str = "",
 ) -> "Figure":
@@ -39,6 +40,7 @@ def reconstruction_figure(
     scores : float array, [m], or None; written under the last line of each band
     score_name : str, what `scores` are
     labels : sequence of str, [m], or None; written above each stimulus, e.g. the stimulus id
+    width : float or None, of the page, inches; None = as wide as the pictures need
     title, caption : str
 
     Raises
@@ -52,11 +54,12 @@ def reconstruction_figure(
     m = _common_length(pictures, scores, labels)
     columns = min(columns, m)
     starts = range(0, m, columns)
-    edge = _SHEET / columns
     side = 0.3 + 0.062 * max(map(len, pictures))
+    sheet = _SHEET if width is None else width - side - 0.15
+    edge = sheet / columns
     head, foot = 0.14 if labels is not None else 0.0, 0.16 if scores is not None else 0.0
     band = head + foot + len(pictures) * edge
-    figure = new_figure(side + _SHEET + 0.15, 0.42 + 0.4 + len(starts) * (band + 0.12))
+    figure = new_figure(side + sheet + 0.15, 0.42 + 0.4 + len(starts) * (band + 0.12))
     for number, start in enumerate(starts):
         top = figure.get_figheight() - 0.42 - number * (band + 0.12) - head
         chosen = range(start, min(start + columns, m))
@@ -67,7 +70,7 @@ def reconstruction_figure(
             axes.text(-0.08, 0.5, label, ha="right", va="center", fontsize=8)
             for place_x, index in enumerate(chosen):
                 if line == 0 and labels is not None:
-                    axes.text(place_x + 0.5, 1.04, labels[index], ha="center", va="bottom", fontsize=5.5, color=GREY)
+                    axes.text(place_x + 0.5, 1.04, labels[index], ha="center", va="bottom", fontsize=6, color=GREY)
                 if line == len(pictures) - 1 and scores is not None:
                     axes.text(place_x + 0.5, -0.06, f"{np.asarray(scores)[index]:.2f}", ha="center", va="top", fontsize=6, color=GREY)
         if scores is not None:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 
 from brain2pix.errors import ConfigError
-from brain2pix.figures._style import BLUE, GREY, INK, LIGHT, ORANGE, add_caption, area_color, join_parts, new_figure, place, styled
+from brain2pix.figures._style import BLUE, GREY, INK, LIGHT, NARROW, ORANGE, add_caption, area_color, join_parts, new_figure, place, styled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -77,6 +77,7 @@ def score_figure(
     scores: "Sequence[str]" = SCORES,
     references: "Sequence[Line]" = (),
     titles: "Mapping[str, str] | None" = None,
+    width: float | None = None,
     title: str = "Scores on the test images",
     caption: str = "",
 ) -> "Figure":
@@ -88,6 +89,7 @@ def score_figure(
     scores : sequence of str, which scores to show; those that no line has are left out
     references : sequence of score lines of what needs no system (the true images at low resolution, ...), drawn below as outlines
     titles : mapping of row to the name to show, or None
+    width : float or None, of the page, inches; None = all panels in one line
     title, caption : str
 
     Raises
@@ -103,13 +105,22 @@ def score_figure(
     names = [(titles or {}).get(row, row) for row in places]
     height = max(places.values()) + 1
     side, panel, bar = 0.25 + 0.062 * max(map(len, names)), 1.5, 0.25
-    figure = new_figure(side + len(panels) * (panel + 0.22) + 0.15, 1.35 + height * bar)
-    for column, (score, chosen) in enumerate(panels.items()):
-        axes = place(figure, side + column * (panel + 0.22), 0.55, panel, height * bar)
+    columns = len(panels)
+    if width is not None:
+        most = max(1, min(columns, int((width - side - 0.15) / 1.45)))
+        columns = -(-columns // -(-columns // most))  # lines of equal length
+        bar = 0.17 if width < NARROW else bar
+        panel = min((width - side - 0.15) / columns - 0.22, 1.5)
+    lines_up = -(-len(panels) // columns)
+    step = height * bar + 0.75
+    figure = new_figure(width or side + columns * (panel + 0.22) + 0.15, 0.6 + lines_up * step)
+    for number, (score, chosen) in enumerate(panels.items()):
+        line, column = divmod(number, columns)
+        axes = place(figure, side + column * (panel + 0.22), 0.55 + (lines_up - 1 - line) * step, panel, height * bar)
         _bars(axes, places, chosen, [line for line in references if line.score == score])
         axes.set_title(_HEADINGS.get(score, score), fontsize=8)
         axes.set_yticks(list(places.values()), names if column == 0 else [""] * len(names))
-        axes.tick_params(axis="y", length=0, labelsize=8)
+        axes.tick_params(axis="y", length=0, labelsize=8 if bar > 0.2 else 7)
     outlined = "outlines: no system, for comparison" if references else ""
     dashed = join_parts("dashed: chance (SSIM: a flat picture in the mean colour)", "lines: 95 % over photos", outlined)
     add_caption(figure, join_parts(dashed, caption), title)

@@ -9,14 +9,16 @@ from matplotlib.patheffects import withStroke
 
 from brain2pix.errors import ShapeError
 from brain2pix.figures._images import mark_fixation, outline_quadrant, show, to_rgb
-from brain2pix.figures._style import GREY, INK, ORANGE, VERMILION, add_caption, join_parts, new_figure, place, styled
+from brain2pix.figures._style import GREY, INK, LIGHT, NARROW, ORANGE, VERMILION, add_caption, bare, join_parts, new_figure, place, styled
 from brain2pix.figures.colormaps import color_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike
+    from matplotlib.image import AxesImage
+    from numpy.typing import ArrayLike, NDArray
 
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
 _EDGE = 1.25  # inches
@@ -75,11 +77,7 @@ def stimulation_figure(
             if line == 0:
                 axes.set_title(name, fontsize=8)
         axes = place(figure, left + len(columns) * step, bottom, _EDGE, _EDGE)
-        image = axes.imshow(energy[line], extent=(0, 1, 0, 1), vmin=0, vmax=top_of_scale, cmap=_change_map(), interpolation="nearest")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set(visible=True, color=GREY)
+        image = _show_change(axes, energy[line], top_of_scale)
         if line == 0:
             axes.set_title("change", fontsize=8)
         if quadrants is not None and quadrants[line] is not None:
@@ -92,6 +90,63 @@ def stimulation_figure(
     figure.colorbar(image, cax=bar)
     bar.set_ylabel("squared RGB change", fontsize=7)
     bar.tick_params(labelsize=6)
+    add_caption(figure, join_parts(caption, "prediction of a model, not of a brain"), title)
+    return figure
+
+
+@styled
+def one_stimulation_figure(
+    baseline: "ArrayLike",
+    stimulated: "ArrayLike",
+    *,
+    stimulus: "ArrayLike | None" = None,
+    centres_deg: "ArrayLike | None" = None,
+    chosen: "ArrayLike | None" = None,
+    field_of_view_deg: float = 12.0,
+    width: float = 7.2,
+    title: str = "Microstimulation of the model",
+    caption: str = "",
+) -> "Figure":
+    """One stimulation in full: stimulus, reconstruction, stimulated, where the picture changed, and where the stimulated voxels look.
+
+    Parameters
+    ----------
+    baseline, stimulated : one picture each, [1 ...], as `stimulation_figure` takes them
+    stimulus : one picture, [1 ...], or None if the base is no response to one picture
+    centres_deg : float array, [v 2], x and y of the model's receptive fields, NaN where unknown; or None without a map
+    chosen : bool array, [v], the stimulated voxels
+    field_of_view_deg : float
+    width : float, of the page, inches; a narrow one takes two lines
+    title, caption : str
+    """
+    before, after = to_rgb(baseline), to_rgb(stimulated)
+    pictures = {"stimulus": None if stimulus is None else to_rgb(stimulus)[0], "reconstruction": before[0], "stimulated": after[0]}
+    first = [(name, picture) for name, picture in pictures.items() if picture is not None]
+    second = ["change", *(["stimulated voxels"] if centres_deg is not None else [])]
+    columns = max(len(first), 3) if width < NARROW else len(first) + len(second)
+    bar = 0.0 if width < NARROW else _BAR
+    edge = min((width - 0.24 - bar - 0.08 * (columns - 1)) / columns, 1.6)
+    step, lines = edge + 0.32, 2 if width < NARROW else 1
+    figure = new_figure(width, 0.75 + lines * step)
+    left, bottom = 0.12, 0.4 + (lines - 1) * step
+    for name, picture in first:
+        axes = place(figure, left, bottom, edge, edge)
+        show(axes, picture)
+        mark_fixation(axes)
+        axes.set_title(name, fontsize=8)
+        left += edge + 0.08
+    left, bottom = (0.12, 0.4) if lines == 2 else (left, bottom)
+    axes = place(figure, left, bottom, edge, edge)
+    energy = np.square((after[0].astype(np.float64) - before[0]) / 255).sum(axis=-1)
+    image = _show_change(axes, energy, float(energy.max()) or 1.0)
+    axes.set_title("change", fontsize=8)
+    scale = place(figure, left + edge + 0.08, bottom, 0.08, edge)
+    figure.colorbar(image, cax=scale)
+    scale.tick_params(labelsize=6)
+    scale.set_ylabel("squared RGB change", fontsize=6.5)
+    if centres_deg is not None and chosen is not None:
+        axes = place(figure, left + edge + _BAR + 0.08, bottom, edge, edge)
+        _show_voxels(axes, np.asarray(centres_deg), np.asarray(chosen, dtype=bool), field_of_view_deg / 2)
     add_caption(figure, join_parts(caption, "prediction of a model, not of a brain"), title)
     return figure
 
@@ -126,6 +181,28 @@ def quadrant_figure(
     axes.set_xticks(range(len(shares)), list(shares))
     add_caption(figure, caption, title)
     return figure
+
+
+def _show_change(axes: "Axes", energy: "NDArray[np.float64]", top: float) -> "AxesImage":
+    """Show where a picture changed, [h w], in a thin frame, for most of it is white."""
+    image = axes.imshow(energy, extent=(0, 1, 0, 1), vmin=0, vmax=top, cmap=_change_map(), interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=GREY)
+    return image
+
+
+def _show_voxels(axes: "Axes", centres: "NDArray[np.float64]", chosen: "NDArray[np.bool_]", radius: float) -> None:
+    """Dot the receptive field centres of stimulated voxels in the visual field, over those of all others."""
+    bare(axes)
+    for mask, color, size in ((~chosen, LIGHT, 2.0), (chosen, VERMILION, 3.0)):
+        axes.scatter(centres[mask, 0], centres[mask, 1], s=size, color=color, linewidths=0, rasterized=True)
+    axes.plot([-radius, radius, radius, -radius, -radius], [-radius, -radius, radius, radius, -radius], color=GREY, linewidth=0.8)
+    axes.plot(0, 0, marker="+", color=INK, markersize=6, markeredgewidth=1, zorder=4)
+    axes.set(xlim=(-radius * 1.02, radius * 1.02), ylim=(-radius * 1.02, radius * 1.02))
+    axes.set_title(f"{int(chosen.sum()):,} voxels", fontsize=8)
+    axes.text(0, -1.06 * radius, f"their fields; edge {radius:g} deg", ha="center", va="top", fontsize=6, color=GREY)
 
 
 def _change_map() -> ListedColormap:

@@ -1,0 +1,124 @@
+"""Parts of an export that are no figures: maps, scores and the record of a stimulation."""
+
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from brain2pix.compute.export.sidecar import conventions, run_facts, subject_facts, versions
+from brain2pix.data.maps import quantities, write_maps
+from brain2pix.data.tables import write_table
+from brain2pix.evaluation.report import ScoreLine, read_lines, write_lines
+from brain2pix.files import write_json
+from brain2pix.stimulation.record import write_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from brain2pix.arrays import RetinotopicMap
+    from brain2pix.compute.export.material import Material
+
+_DIGITS = {"%": 1, "deg": 2}
+
+
+def write_map_files(material: "Material", folder: "Path") -> None:
+    """Write maps as NIfTI, GIFTI and one table, all voxels or only those above the threshold, and say which."""
+    place = folder / material.name("maps")
+    index = _mapped(material)
+    found = material.stored.on(material.subject, index)
+    cut = None if material.settings.whole_maps else material.threshold
+    found = found if cut is None else above(found, cut)
+    label = "decoder" if "decoder" in found.source else "encoder"
+    place.mkdir()
+    write_maps(place, found, material.subject, index, label=label)
+    write_table(place / f"{material.subject.name}_desc-{label}_prf.tsv", _table(material, found, index))
+    known = np.isfinite(found.x0_deg)
+    about = {
+        **subject_facts(material.subject),
+        "threshold": None if cut is None else {"quality_at_least": cut, "measure": found.quality_name, "below": "NaN"},
+        "n_with_a_field": int(known.sum()),
+        "n_mapped": int(index.size),
+        "source": found.source,
+        "conventions": conventions(material.subject.field_of_view_deg),
+        "run": run_facts(material.parts.run),
+        "versions": versions(),
+        "folder": str(material.parts.maps),
+    }
+    write_json(place / "about.json", about)
+
+
+def above(found: "RetinotopicMap", threshold: float) -> "RetinotopicMap":
+    """Map with NaN in every voxel whose quality is below a threshold; quality itself is kept, for it says why."""
+    with np.errstate(invalid="ignore"):
+        kept = found.quality >= threshold
+
+    def cut(values: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        return np.where(kept, values, np.nan).astype(np.float32)
+
+    return replace(
+        found,
+        x0_deg=cut(found.x0_deg),
+        y0_deg=cut(found.y0_deg),
+        sigma_deg=cut(found.sigma_deg),
+        accuracy=None if found.accuracy is None else cut(found.accuracy),
+    )
+
+
+def write_scores(material: "Material", folder: "Path") -> None:
+    """Write scores as the table they are, as JSON and as Markdown."""
+    assert material.parts.scores is not None
+    lines = read_lines(material.parts.scores)
+    stem = material.name("scores")
+    write_lines(folder / f"{stem}.tsv", lines)
+    (folder / f"{stem}.md").write_text(markdown(lines, material.subject.simulated), encoding="utf-8")
+
+
+def write_stimulation_record(material: "Material", folder: "Path") -> None:
+    """Write the record, checked, as it can be run again."""
+    write_record(folder / f"{material.name('stimulation-record')}.json", material.record)
+
+
+def markdown(lines: "list[ScoreLine]", simulated: bool) -> str:
+    """Write scores as a Markdown table, each with its interval, chance level and N."""
+    head = ["part", "system or area", "score", "value", "95 %", "chance", "N", "note"]
+    rows = [head, ["---"] * len(head)]
+    for line in lines:
+        digits = _DIGITS.get(line.unit, 3)
+        interval = "" if line.low is None or line.high is None else f"{line.low:.{digits}f} to {line.high:.{digits}f}"
+        chance = "" if line.chance is None else f"{line.chance:.{digits}f}"
+        value = f"{line.value:.{digits}f} {line.unit}".strip()
+        rows.append([line.part, line.row, line.score, value, interval, chance, "" if line.n is None else f"{line.n:,}", line.note])
+    words = "Scores of a simulated subject." if simulated else "Scores."
+    return f"{words} Intervals are over photographs.\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def scores_sidecar(material: "Material") -> dict[str, Any]:
+    """All score lines as JSON values, for the sidecar of the scores."""
+    assert material.parts.scores is not None
+    return {"scores": {"source": str(material.parts.scores), "lines": [_plain(line) for line in read_lines(material.parts.scores)]}}
+
+
+def _plain(line: ScoreLine) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(asdict(line)))
+    return values
+
+
+def _mapped(material: "Material") -> "NDArray[np.int64]":
+    """Rows of the subject's voxels that the stored maps speak of."""
+    wanted = {tuple(place) for place in material.stored.ijk.tolist()}
+    return np.array([row for row, place in enumerate(material.subject.ijk.tolist()) if tuple(place) in wanted], dtype=np.int64)
+
+
+def _table(material: "Material", found: "RetinotopicMap", index: "NDArray[np.int64]") -> pd.DataFrame:
+    subject = material.subject
+    table = pd.DataFrame(subject.ijk[index], columns=["i", "j", "k"])
+    for axis, values in zip(("x_mm", "y_mm", "z_mm"), subject.xyz[index].T, strict=True):
+        table[axis] = np.round(values.astype(float), 3)
+    table["hemi"] = subject.voxels["hemi"].to_numpy()[index]
+    for name, values in quantities(found).items():
+        table[name] = values
+    return table
