@@ -3,6 +3,7 @@
 A window that closes, or dies, takes no training with it: the process goes on, and any window can follow its folder again.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from brain2pix.compute.runner import run_state
 from brain2pix.compute.spec import JobSpec, job_hash
 from brain2pix.config.base import build
 from brain2pix.errors import Brain2PixError, ComputeError, ConfigError
+from brain2pix.files import write_json
 from brain2pix.training.run_folder import RunFolder
+from napari_brain2pix import _sample_data as sample
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._record import EventTail, JobProgress, last_words
 
@@ -173,6 +176,7 @@ class JobRunner(QObject):
         with suppress(psutil.Error, OSError, AttributeError):  # a courtesy: not every system has it
             process = psutil.Process(self._child.pid)
             process.nice(max(NICE, int(process.nice())) if os.name == "posix" else psutil.BELOW_NORMAL_PRIORITY_CLASS)
+        write_json(_note(), {"folder": str(folder)})
         self._set("starting")
         self._timer.start()
 
@@ -242,6 +246,19 @@ class JobRunner(QObject):
         if stands != self.standing:
             self.standing = stands
             self.changed.emit(str(self.folder), stands)
+
+
+def running_job() -> Path | None:
+    """Find the folder of the job that a window of this user started last, if it is going on; another window can follow it."""
+    try:
+        folder = Path(json.loads(_note().read_text(encoding="utf-8"))["folder"])
+        return folder if run_state(RunFolder(folder)) == "running" else None
+    except (OSError, ValueError, KeyError, TypeError, Brain2PixError):
+        return None
+
+
+def _note() -> Path:
+    return sample.cache_folder() / "last-job.json"
 
 
 WHY_NOT = {

@@ -24,7 +24,7 @@ from napari_brain2pix._commands import COMMANDS, bind_keys, keys_table
 from napari_brain2pix._devices import DeviceQuestion
 from napari_brain2pix._follow_up import maps_job, run_of, trained_run_of
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._jobs import JobRunner
+from napari_brain2pix._jobs import JobRunner, running_job
 from napari_brain2pix._live import LiveDecoder
 from napari_brain2pix._paint import Painter
 from napari_brain2pix._scene import Scene
@@ -245,6 +245,7 @@ class BrainDock(QWidget):
             window.installEventFilter(self)
             self._shortcuts = bind_keys(self, window)
             self._settled = True
+            self._follow_running()
         self._adopt()
 
     @guarded
@@ -257,6 +258,16 @@ class BrainDock(QWidget):
             self.state.open(layers.came_from(fresh[-1].metadata))
 
     # -- jobs
+
+    def _follow_running(self) -> None:
+        """Follow a job that another window has left running."""
+        folder = running_job()
+        if folder is not None and not self.runner.busy:
+            self._show_below()
+            self.runner.follow(folder)
+            jobs = _dock_of(self.jobs)
+            if jobs:
+                QTimer.singleShot(0, jobs.raise_)  # tabs that have just been made come to the front only then
 
     @guarded
     def _job_changed(self, folder: str, standing: str) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import yaml
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QPushButton
 
 import napari_brain2pix
+from brain2pix.compute.spec import JobSpec
 from napari_brain2pix import _commands
 from napari_brain2pix._commands import COMMANDS
 from napari_brain2pix._steps import STEPS, step_status
@@ -131,3 +132,27 @@ def test_keys_are_given_back_with_the_dock(dock) -> None:
     assert len(shortcuts) == len(COMMANDS)
     dock.shut_down()
     assert not any(shortcut.isEnabled() for shortcut in shortcuts)
+
+
+def test_a_dock_that_is_opened_again_follows_the_job_that_goes_on(dock, viewer, tiny_subject, tmp_path, qtbot) -> None:
+    dock.open(tiny_subject)
+    params = {"subject": str(tiny_subject), "method": "retino", "preset": "tiny", "settings": {"decoder": {"n_steps": 100_000}}}
+    dock.runner.start(JobSpec("train", params, tmp_path / "run"))
+    child = dock.runner._child
+    try:
+        qtbot.waitUntil(lambda: dock.runner.standing == "running", timeout=60_000)
+        title_bar = viewer.window.dock_widgets["brain2pix (napari-brain2pix)"].parent()
+        qtbot.mouseClick(title_bar.findChild(QPushButton, "QTitleBarCloseButton"), Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: dock._over, timeout=5000)
+        assert child.poll() is None, "the job goes on without the dock"
+        _, again = viewer.window.add_plugin_dock_widget("napari-brain2pix", "brain2pix")
+        assert again is not dock
+        qtbot.waitUntil(lambda: again.runner.standing == "running", timeout=20_000)
+        assert again.runner.folder == tmp_path / "run"
+        qtbot.waitUntil(again.jobs.stop_button.isVisible, timeout=5000)
+        qtbot.mouseClick(again.jobs.stop_button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: again.runner.standing in ("cancelled", "finished"), timeout=60_000)
+        again.shut_down()
+    finally:
+        child.kill()
+        child.wait(10)
