@@ -64,6 +64,7 @@ class State(QObject):
     stimulation_changed : Stimulation that is shown, or None
     selection_changed : Selection
     step_changed : str, one of `STEPS`
+    busy : str, what the window will be blocked by for a moment; empty when it is over
     problem : str, for the user; empty when it is over
     """
 
@@ -76,6 +77,7 @@ class State(QObject):
     stimulation_changed = Signal(object)
     selection_changed = Signal(object)
     step_changed = Signal(str)
+    busy = Signal(str)
     problem = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -101,7 +103,14 @@ class State(QObject):
         ------
         Brain2PixError
         """
-        workspace = open_workspace(Path(path))
+        self.busy.emit(f"Opening {Path(path).name} …")
+        try:
+            self._open(Path(path))
+        finally:
+            self.busy.emit("")
+
+    def _open(self, path: Path) -> None:
+        workspace = open_workspace(path)
         self.workspace = workspace
         self.kinds = map_kinds(workspace.map) if workspace.map is not None else {}
         self.kind = next(iter(self.kinds.values()), None)

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._workspace import describe, describe_more
@@ -40,8 +41,10 @@ class SubjectHead(QWidget):
         box.addWidget(self.summary)
         box.addWidget(self.notice)
         self.badge.hide()
+        self._waiting = False
         state.opened.connect(self._show)
         state.problem.connect(self._complain)
+        state.busy.connect(self._wait)
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
@@ -50,6 +53,23 @@ class SubjectHead(QWidget):
             widget.setToolTip(describe_more(workspace))
         self.badge.setVisible(workspace.subject.simulated)
         self.summary.say(describe(workspace))
+
+    @guarded
+    def _wait(self, what: str) -> None:
+        """Say what is going on, on the screen before the window can no longer paint."""
+        application = QApplication.instance()
+        if not what:
+            if self._waiting:
+                application.restoreOverrideCursor()
+            self._waiting = False
+            workspace = self.state.workspace
+            self.title.setText(f"<b>{workspace.folder.name if workspace is not None else 'No subject is open'}</b>")
+            return
+        if not self._waiting:
+            application.setOverrideCursor(Qt.CursorShape.WaitCursor)
+        self._waiting = True
+        self.title.setText(f"<b>{what}</b>")
+        self.title.repaint()
 
     @guarded(tell=False)
     def _complain(self, text: str) -> None:
