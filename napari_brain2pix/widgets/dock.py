@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QDockWidget,
     QFrame,
@@ -21,8 +21,9 @@ from napari_brain2pix import _layers as layers
 from napari_brain2pix import _sample_data as sample
 from napari_brain2pix._closing import STAY, STOPS, ask_about_job
 from napari_brain2pix._commands import COMMANDS, bind_keys, keys_table
+from napari_brain2pix._comparison import Comparison
 from napari_brain2pix._devices import DeviceQuestion
-from napari_brain2pix._follow_up import maps_job, run_of, trained_run_of
+from napari_brain2pix._follow_up import decode_job, maps_job, run_of, trained_run_of
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._jobs import JobRunner, running_job
 from napari_brain2pix._live import LiveDecoder
@@ -32,6 +33,8 @@ from napari_brain2pix._simulate import SampleMaker
 from napari_brain2pix._state import State
 from napari_brain2pix._stimulating import Stimulating
 from napari_brain2pix.widgets.data import DataPanel
+from napari_brain2pix.widgets.decode import DecodePanel
+from napari_brain2pix.widgets.export import ExportDialog
 from napari_brain2pix.widgets.gallery import Gallery
 from napari_brain2pix.widgets.head import SubjectHead
 from napari_brain2pix.widgets.jobs import JobsPanel
@@ -49,10 +52,31 @@ if TYPE_CHECKING:
     from napari_brain2pix._state import Region, Selection
     from napari_brain2pix._workspace import Workspace
 
-MIN_WIDTH = 340
+MIN_WIDTH = 320  # of a page
 GALLERY, JOBS, LOG = "brain2pix pictures", "brain2pix jobs", "brain2pix log"
 SETTLE_MS = 300  # until panels that were hidden have their style and size
 STOP_WAIT_S = 5.0  # for a training that was told to stop while the window closes
+
+
+class Page(QScrollArea):
+    """One step: its panel, scrolled up and down only, so that the dock must be wide enough for it."""
+
+    def __init__(self, panel: QWidget) -> None:
+        super().__init__()
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 4, 6, 0)
+        column.addWidget(panel)
+        column.addStretch(1)
+        self.setWidget(inner)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for the width of the panel and of the scroll bar."""
+        width = self.widget().minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
+        return QSize(max(width, MIN_WIDTH), super().minimumSizeHint().height())
 
 
 class BrainDock(QWidget):
@@ -72,6 +96,7 @@ class BrainDock(QWidget):
         self.maker = SampleMaker(self.state, self)
         self.runner = JobRunner(self.state, self)
         self.devices = DeviceQuestion(self.state, self)
+        self.comparison = Comparison(self.state, self)  # listens before the panels that show it
         self.head = SubjectHead(self.state)
         self.steps = StepBar(self.state, self.runner)
         self.views = ViewBar(self.state, self.scene)
@@ -80,11 +105,12 @@ class BrainDock(QWidget):
         self.maps = MapsPanel(self.state, self.scene)
         self.painter = Painter(viewer, self.state, self)
         self.stimulate = StimulatePanel(self.state, self.painter)
-        self.gallery = Gallery(self.state)
+        self.decode = DecodePanel(self.state, self.comparison)
+        self.gallery = Gallery(self.state, self.comparison)
         self.jobs = JobsPanel(self.state, self.runner)
         self.log = LogPanel(self.state, self.runner)
         self.stimulating = Stimulating(self.state, self.live, self.stimulate, self.gallery, self)
-        self.pages: dict[str, QScrollArea] = {}
+        self.pages: dict[str, Page] = {}
         self._below = ((self.gallery, GALLERY), (self.jobs, JOBS), (self.log, LOG))
         for panel, _ in self._below:
             panel.setParent(self)  # until it has a dock of its own
@@ -92,6 +118,7 @@ class BrainDock(QWidget):
         self._over = False
         self._closing = False
         self._shortcuts: list[Any] = []
+        self.export_dialog: ExportDialog | None = None
         self._stop_when_closed = False
         self._settled = False  # no reference to the window is kept: it would outlive its closing
         self._lay_out()
@@ -115,30 +142,23 @@ class BrainDock(QWidget):
         self._add_page("data", self.data)
         self._add_page("train", self.train)
         self._add_page("maps", self.maps)
-        self._add_page("decode", QWidget())
+        self._add_page("decode", self.decode)
         self._add_page("stimulate", self.stimulate)
         self.footer = QHBoxLayout()
         self.keys_button = QPushButton("Keys…")
         self.keys_button.setToolTip("What can be done from the keyboard")
         self.keys_button.clicked.connect(self.show_keys)
+        self.export_button = QPushButton("Export…")
+        self.export_button.setToolTip("Write figures, maps, scores and records")
+        self.export_button.clicked.connect(self.show_export)
         self.footer.addStretch(1)
+        self.footer.addWidget(self.export_button)
         self.footer.addWidget(self.keys_button)
         box.addLayout(self.footer)
-        self.setMinimumWidth(MIN_WIDTH)
 
     def _add_page(self, name: str, panel: QWidget) -> None:
-        inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 4, 6, 0)
-        column.addWidget(panel)
-        column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.pages[name] = scroll
-        self.stack.addWidget(scroll)
+        self.pages[name] = page = Page(panel)
+        self.stack.addWidget(page)
 
     def _connect(self) -> None:
         state = self.state
@@ -152,6 +172,7 @@ class BrainDock(QWidget):
         self.jobs.show_wanted.connect(self.open)
         self.jobs.train_wanted.connect(self._turn_to_training)
         self.maps.maps_wanted.connect(self._make_maps)
+        self.decode.decode_wanted.connect(self._reconstruct)
         state.step_changed.connect(self._turn_page)
         for signal in (state.opened, state.step_changed, self.train.form.more.toggled, self.train.method.activated):
             signal.connect(self._measure_soon)
@@ -185,6 +206,17 @@ class BrainDock(QWidget):
     def run_command(self, name: str) -> None:
         """Do what a command of the palette, or its key, says."""
         COMMANDS[name].act(self)
+
+    @guarded
+    def show_export(self) -> None:
+        """Open the dialog that writes figures, maps, scores and records; it keeps what was chosen in it."""
+        if self.export_dialog is None:
+            self.export_dialog = ExportDialog(self.state, self._canvas_picture, self)
+        self.export_dialog.show()
+        self.export_dialog.raise_()
+
+    def _canvas_picture(self, scale: int) -> Any:
+        return self.viewer.screenshot(canvas_only=True, scale=scale, flash=False)
 
     @guarded
     def show_keys(self) -> None:
@@ -231,6 +263,8 @@ class BrainDock(QWidget):
         inner = self.stack.currentWidget().widget()
         inner.layout().invalidate()
         inner.updateGeometry()
+        for page in self.pages.values():
+            page.updateGeometry()
 
     @guarded
     def _layer_came(self, event: Any = None) -> None:
@@ -291,6 +325,12 @@ class BrainDock(QWidget):
         trained = self._trained()
         if trained is not None:
             self.runner.start(maps_job(trained))
+
+    @guarded
+    def _reconstruct(self) -> None:
+        trained = self._trained()
+        if trained is not None:
+            self.runner.start(decode_job(trained))
 
     def _trained(self) -> Path | None:
         """Run folder of the model that is open."""
@@ -383,6 +423,10 @@ class BrainDock(QWidget):
         self.painter.close()
         self.maker.stop()
         self.devices.stop()
+        if self.export_dialog is not None:
+            self.export_dialog.shut_down()
+            self.export_dialog.close()
+        self.comparison.stop()
         if self._stop_when_closed:
             self.runner.end(STOP_WAIT_S)
         self.runner.let_go()
