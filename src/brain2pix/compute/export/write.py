@@ -88,8 +88,6 @@ def _check(material: Material) -> None:
         if reasons[part]:
             raise MissingDataError(f"cannot export {part} of {settings.folder}: {reasons[part]}")
     names = stems(material.subject.name, settings.what, settings.maps)
-    if "stimulation" in settings.what:
-        names += stems(material.subject.name, ("record",), ())
     found = [path for path in in_the_way(settings.out, names) if not _is_own_record(material, path)]
     if found and not settings.overwrite:
         listed = ", ".join(path.name for path in found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
