@@ -25,6 +25,7 @@ class LiveDecoder(QObject):
     -------
     ready : greeting of the child: what it can be asked for
     answered : purpose, request, answer (JSON values)
+    measured : request that was answered with a picture and wanted measures, its measures
     busy_changed : bool
     died : str, why
 
@@ -35,6 +36,7 @@ class LiveDecoder(QObject):
 
     ready = Signal(object)
     answered = Signal(str, object, object)
+    measured = Signal(object, object)
     busy_changed = Signal(bool)
     died = Signal(str)
 
@@ -45,6 +47,8 @@ class LiveDecoder(QObject):
         self._waiting: dict[str, dict[str, Any]] = {}
         self._in_flight: tuple[str, dict[str, Any]] | None = None
         self._number = 0
+        self._to_measure: tuple[int, dict[str, Any]] | None = None
+        self.greeting: dict[str, Any] | None = None
         self._errors = ""
         self._line = b""
 
@@ -75,6 +79,7 @@ class LiveDecoder(QObject):
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._failed_to_start)
         self._process, self._errors, self._line = process, "", b""
+        self.greeting, self._to_measure = None, None
         process.start(sys.executable, ["-m", "brain2pix.compute.live", str(model), str(subject)])
 
     def request(self, purpose: str, values: dict[str, Any]) -> None:
@@ -83,7 +88,7 @@ class LiveDecoder(QObject):
         Parameters
         ----------
         purpose : str, comes back with the answer
-        values : dict, `stimulus_id`, `region` (None: no stimulation), `mode`, `amplitude`
+        values : dict, keys of `brain2pix.compute.live`
         """
         self._waiting.pop(purpose, None)
         self._waiting[purpose] = values
@@ -115,6 +120,8 @@ class LiveDecoder(QObject):
         values = self._waiting.pop(purpose)
         self._number += 1
         self._in_flight = (purpose, values)
+        if values.get("measure"):
+            self._to_measure = (self._number, values)
         self._process.write(json.dumps({"id": self._number, **values}).encode() + b"\n")
         self.busy_changed.emit(True)
 
@@ -135,7 +142,12 @@ class LiveDecoder(QObject):
             self._errors = (self._errors + line.decode(errors="replace") + "\n")[-TAIL:]
             return
         if isinstance(answer, dict) and answer.get("ready"):
+            self.greeting = answer
             self.ready.emit(answer)
+        if isinstance(answer, dict) and "measures" in answer:
+            if self._to_measure is not None and answer.get("id") == self._to_measure[0]:
+                self.measured.emit(self._to_measure[1], answer["measures"])
+            return
         if not isinstance(answer, dict) or answer.get("id") != self._number or self._in_flight is None:
             return
         purpose, values = self._in_flight

@@ -90,8 +90,8 @@ def _place(quadrants: list[str]) -> str:
 
 
 DISTANCE_MEANS = (
-    "How far the stimulated response pattern lies from measured ones: the distance (Mahalanobis, in the leading principal components of the "
-    "training responses and their rest) divided by the distance that {quantile:.0%} of {n_held_out:,} single held-out trials keep. "
+    "How far the stimulated response pattern lies from measured ones: its distance (Mahalanobis, over the leading principal components of "
+    "the training responses and their rest) divided by the distance that {quantile:.0%} of {n_held_out:,} single held-out trials keep. "
     "Above 1 the model is asked about responses that it has never seen. Without stimulation: {base_excess:.2g}."
 )
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     Say = Callable[[dict[str, Any]], None]
 
+SETTLE_S = 0.12  # without a newer request, before a request is measured: a slider that moves shall have all cores
 _KEYS = ("id", "stimulus_id", "repeat", "region", "areas", "mode", "amplitude", "measure", "field")
 
 
@@ -217,6 +218,8 @@ class Afterwards:
             with self._condition:
                 self._condition.wait_for(lambda: self._request is not None)
                 request, self._request = self._request, None
+                if self._condition.wait_for(lambda: self._request is not None, SETTLE_S):
+                    continue
             assert request is not None
             try:
                 measures = self._decoder.measure(request)

@@ -139,8 +139,13 @@ class Stimulator:
 
     def _images(self, patterns: "NDArray[np.float32]") -> Any:
         """Decode responses [b v] one by one, as Tensor [b 3 h w]: in a batch a picture may differ in its last digits."""
-        with self._decoding:
-            return decode_floats(self.trained.method, patterns, self.trained.device, CancelToken(), batch=1)
+        import torch
+
+        trained, parts = self.trained, []
+        for pattern in patterns:
+            with self._decoding:  # for one picture at a time, so that nobody waits for the controls of somebody else
+                parts.append(decode_floats(trained.method, pattern[None], trained.device, CancelToken()))
+        return torch.cat(parts)
 
     @cached_property
     def _space(self) -> "ResponseSpace":
