@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brain2pix.errors import DataFormatError
+from brain2pix.errors import Brain2PixError, DataFormatError
 
 if TYPE_CHECKING:
+    import napari
     from numpy.typing import NDArray
 
     from brain2pix.data.loose_files import LooseSurface, LooseVolume
@@ -40,14 +41,23 @@ def get_reader(path: PathOrPaths) -> "Callable[[PathOrPaths], list[LayerTuple]] 
     return read_folder if find_subject(Path(path)) is not None else None
 
 
-def opens(path: Path) -> bool:
-    """Whether the name of a file is one that we read by itself."""
-    return path.name.lower().endswith((*VOLUMES, *SURFACES))
+def open_files(viewer: "napari.viewer.Viewer", files: Sequence[str]) -> list[str]:
+    """Open volumes and surfaces in a viewer, meshes before the values that need one; a bad file does not keep the others away.
 
-
-def opening_order(paths: Sequence[Path]) -> list[Path]:
-    """Order files so that meshes come before the values that need one."""
-    return sorted(paths, key=lambda path: (not path.name.lower().endswith(VOLUMES), not path.name.endswith(".surf.gii")))
+    Returns
+    -------
+    list of str, what could not be opened, and why
+    """
+    problems = []
+    for path in sorted(map(Path, files), key=lambda path: (not path.name.lower().endswith(VOLUMES), not path.name.endswith(".surf.gii"))):
+        if not path.name.lower().endswith((*VOLUMES, *SURFACES)):
+            problems.append(f"{path.name}: expected a volume (.nii, .nii.gz) or a surface (.gii); other files open by napari's File menu")
+            continue
+        try:
+            viewer.open(str(path), plugin="napari-brain2pix")
+        except (Brain2PixError, OSError) as error:
+            problems.append(str(error))
+    return problems
 
 
 def read_folder(path: PathOrPaths) -> "list[LayerTuple]":
