@@ -177,6 +177,7 @@ class BrainDock(QWidget):
         for signal in (state.opened, state.step_changed, self.train.form.more.toggled, self.train.method.activated):
             signal.connect(self._measure_soon)
         self.train.another_wanted.connect(self.data.choose_folder)
+        self.data.files_chosen.connect(self._open_files)
 
     # -- opening
 
@@ -184,6 +185,15 @@ class BrainDock(QWidget):
     def open(self, folder: Any) -> None:
         """Open a subject or demo folder; problems are shown in the dock."""
         self.state.open(Path(folder))
+
+    @guarded
+    def _open_files(self, files: list[str]) -> None:
+        """Open volumes and surfaces beside what is there; what cannot be opened is told."""
+        from napari_brain2pix._readers import open_files
+
+        if self.state.workspace is not None:
+            self.state.set_view("volume")  # in the others the brain is not where the scanner saw it
+        self.state.problem.emit("\n".join(open_files(self.viewer, files)))
 
     def _show_below(self) -> None:
         """Dock pictures, jobs and log as tabs, the pictures in front; again if the user had closed them."""
