@@ -1,24 +1,26 @@
-"""The bottom dock: stimulus, reconstruction, stimulated picture and their difference, and all test images to choose from."""
+"""The bottom dock: stimulus, reconstruction, stimulated picture and their difference, and all test images in pairs."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPen
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QListView, QListWidget, QListWidgetItem, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QItemSelectionModel, QModelIndex, QRectF, QSize, Qt
+from qtpy.QtGui import QColor, QPainter, QPen
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_brain2pix._guard import guarded, guarded_paint, painting
 from napari_brain2pix._selection import field_circles
 from napari_brain2pix._state import MEAN
 from napari_brain2pix.widgets._parts import paint_fields, pixmap_of
+from napari_brain2pix.widgets._thumbnails import PairModel, PairView
+from napari_brain2pix.widgets.zoom import ZoomWindow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_brain2pix._comparison import Comparison
     from napari_brain2pix._state import Selection, State
     from napari_brain2pix._workspace import Workspace
 
-THUMB = 56  # px
 GAIN = 2.0  # by which differences are made visible; said in the caption
 TITLES = {"stimulus": "Stimulus", "reconstruction": "Reconstruction", "stimulated": "Stimulated", "difference": "Difference"}
 
@@ -92,23 +94,30 @@ class _Frame(QWidget):
 
 
 class Gallery(QWidget):
-    """Pictures side by side, thumbnails beside them.
+    """Pictures side by side, thumbnails of all test images beside them.
 
     Parameters
     ----------
     state : State
+    comparison : Comparison, whose runs and order the thumbnails show
     """
 
-    def __init__(self, state: "State") -> None:
+    def __init__(self, state: "State", comparison: "Comparison") -> None:
         super().__init__()
-        self.state = state
+        self.state, self.comparison = state, comparison
         self.pictures = {key: Picture(title) for key, title in TITLES.items()}
-        self.thumbnails = QListWidget()
-        self.thumbnails.setAccessibleName("Test images")
+        self.model = PairModel(comparison, self)
+        self.thumbnails = PairView(self.model)
         self.heading = QLabel("<b>Test images</b>")
+        self.zoom_button = QPushButton("Enlarge")
+        self.zoom = ZoomWindow(state, comparison, self)
         self._base: NDArray[np.uint8] | None = None
+        self._quiet = False  # while the thumbnails follow, they do not lead
         self._lay_out()
-        self.thumbnails.currentRowChanged.connect(self._choose)
+        self.thumbnails.selectionModel().currentChanged.connect(self._choose)
+        self.thumbnails.zoom_wanted.connect(self._enlarge)
+        self.zoom_button.clicked.connect(self._enlarge)
+        comparison.ordered.connect(self._order)
         state.opened.connect(self._show)
         state.base_changed.connect(self._show_base)
         state.selection_changed.connect(self._show_selection)
@@ -122,17 +131,16 @@ class Gallery(QWidget):
             row.addWidget(picture, 0)
         side = QVBoxLayout()
         side.setSpacing(4)
-        side.addWidget(self.heading)
+        top = QHBoxLayout()
+        top.addWidget(self.heading, 1)
+        top.addWidget(self.zoom_button)
+        side.addLayout(top)
         side.addWidget(self.thumbnails, 1)
         row.addLayout(side, 1)
-        strip = self.thumbnails
-        strip.setViewMode(QListView.ViewMode.IconMode)
-        strip.setIconSize(QSize(THUMB, THUMB))
-        strip.setGridSize(QSize(THUMB + 12, THUMB + 12))
-        strip.setResizeMode(QListView.ResizeMode.Adjust)
-        strip.setMovement(QListView.Movement.Static)
-        strip.setUniformItemSizes(True)
-        strip.setMinimumWidth(2 * THUMB + 40)
+        self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.zoom_button.setToolTip("See the chosen image at any size, with the reconstructions of all compared runs [Enter]")
+        self.zoom_button.setEnabled(False)
+        self.thumbnails.setMinimumWidth(170)
 
     def _clear(self, why: str) -> None:
         self._base = None
@@ -141,22 +149,43 @@ class Gallery(QWidget):
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
-        pictures = workspace.pictures
         self._clear("")
-        with QSignalBlocker(self.thumbnails):
-            self.thumbnails.clear()
-            for name, picture in zip(pictures.stimulus_ids, pictures.stimuli, strict=True):
-                small = pixmap_of(picture).scaled(THUMB, THUMB, transformMode=Qt.TransformationMode.SmoothTransformation)
-                item = QListWidgetItem(QIcon(small), "")
-                item.setToolTip(name)
-                self.thumbnails.addItem(item)
-        self.heading.setText(f"<b>Test images</b> <small>{len(pictures.stimulus_ids)}, none used in training</small>")
 
     @guarded
-    def _choose(self, row: int) -> None:
-        workspace = self.state.workspace
-        if workspace is not None and 0 <= row < len(workspace.pictures.stimulus_ids):
-            self.state.set_base(workspace.pictures.stimulus_ids[row])
+    def _order(self) -> None:
+        """Show the images that the comparison wants, in its order."""
+        self._quiet = True
+        self.thumbnails.fit_cells()
+        self.model.refresh()
+        self._quiet = False
+        self._mark(self.state.base)
+        total, shown = len(self.comparison.pictures.stimulus_ids), len(self.comparison.rows)
+        number = f"{total:,}, none used in training" if shown == total else f"{shown:,} of {total:,}; the rest is filtered out"
+        lead = self.comparison.leading
+        pair = f" · stimulus | {lead.title}" if lead is not None else ""
+        self.heading.setText(f"<b>Test images</b> <small>{number}{pair}</small>")
+        self.heading.setToolTip(lead.about if lead is not None else "")
+
+    def _mark(self, base: str) -> None:
+        """Mark the image that is the base, and bring it into view."""
+        ids = self.comparison.pictures.stimulus_ids
+        cell = self.model.cell_of(ids.index(base)) if base in ids else -1
+        index = self.model.index(cell, 0) if cell >= 0 else QModelIndex()
+        self._quiet = True
+        self.thumbnails.selectionModel().setCurrentIndex(index, QItemSelectionModel.SelectionFlag.ClearAndSelect)
+        self._quiet = False
+        self.zoom_button.setEnabled(base in ids)
+
+    @guarded
+    def _choose(self, index: QModelIndex) -> None:
+        row = self.model.image_of(index.row()) if index.isValid() else -1
+        if row >= 0 and not self._quiet:
+            self.state.set_base(self.comparison.pictures.stimulus_ids[row])
+
+    @guarded
+    def _enlarge(self) -> None:
+        if self.state.base in self.comparison.pictures.stimulus_ids:
+            self.zoom.open_on()
 
     @guarded
     def _show_base(self, base: str) -> None:
@@ -165,8 +194,7 @@ class Gallery(QWidget):
             return
         pictures = workspace.pictures
         row = pictures.stimulus_ids.index(base) if base in pictures.stimulus_ids else -1
-        with QSignalBlocker(self.thumbnails):
-            self.thumbnails.setCurrentRow(row)
+        self._mark(base)
         self._base = None
         if row < 0:
             self.pictures["stimulus"].show_picture(None, "mean response, no stimulus" if base == MEAN else "", "no single stimulus")
