@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NAME = "painted"
 KEY = "brain2pix painted"  # in the layer's metadata: it is the user's own, and not removed with ours
 COLOUR = (1.0, 0.45, 0.85)  # in none of the maps, nor in the outlines
-BRUSH = 5  # voxels across
+BRUSH_MM = 9.0  # across: about a gyrus
 TOOLS = ("paint", "erase", "fill", "polygon")
 SETTLE_MS = 60  # a stroke comes in many small changes
 
@@ -53,11 +53,13 @@ class Painter(QObject):
         state.opening.connect(self._change_subject)
         state.view_changed.connect(self._follow_view)
         viewer.layers.events.removed.connect(self._removed)
+        viewer.layers.selection.events.active.connect(self._tell_mode)
 
     @property
     def painting(self) -> bool:
         """Whether the brush is in the hand."""
-        return self.layer is not None and str(self.layer.mode) in TOOLS and self.viewer.layers.selection.active is self.layer
+        # napari gives plugins its layers in wrappers, each time another one: they are equal, but not the same object
+        return self.layer is not None and str(self.layer.mode) in TOOLS and self.viewer.layers.selection.active == self.layer
 
     def start(self) -> None:
         """Take the brush: slices of the volume, and the layer on top of them."""
@@ -87,6 +89,7 @@ class Painter(QObject):
         self._timer.stop()
         self._let_go()
         self.viewer.layers.events.removed.disconnect(self._removed)
+        self.viewer.layers.selection.events.active.disconnect(self._tell_mode)
 
     def _make(self, workspace: "Workspace") -> None:
         subject = workspace.subject
@@ -99,7 +102,7 @@ class Painter(QObject):
             metadata={KEY: str(workspace.folder)},
             **layers.SPACE,
         )
-        self.layer.brush_size = BRUSH
+        self.layer.brush_size = max(1, round(BRUSH_MM / float(np.mean(subject.space.voxel_mm))))
         self.layer.n_edit_dimensions = 3  # a ball: cortex is not flat
         events = self.layer.events
         for event in (events.paint, events.data, events.set_data):
@@ -157,7 +160,7 @@ class Painter(QObject):
 
     @guarded
     def _removed(self, event: Any) -> None:
-        if self.layer is not None and event.value is self.layer:
+        if self.layer is not None and event.value == self.layer:
             self._let_go()
             self.state.set_area(PAINTED, [])
             self.painted.emit(0, 0)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, QTimer, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from brain2pix.errors import MissingDataError
 from napari_brain2pix._guard import guarded
@@ -30,6 +30,7 @@ MODES: dict[str, tuple[str, float, float, float, tuple[str, str], str]] = {
     "silence": ("Silence", 0.0, 1.0, 0.0, ("", ""), "Set the response of each voxel to its mean"),
 }
 FARTHEST = 20.0  # amplitude that can be typed; the slider ends earlier
+MOST_QUADRANTS = 2  # that a region may look at for the place of the change to say something
 HONEST = "A model prediction, not evidence about real stimulation."
 NO_MODEL = (
     "No trained model here. Train one in step 2 and press <b>Show it</b> when it is done; or open a trained run, or the folder of a demo."
@@ -86,6 +87,9 @@ class StimulatePanel(QWidget):
         self._image = ""  # that the base was last taken from
         self._exact: float | None = None  # amplitude of a record, with more digits than the field shows
         self._quiet = False
+        self._fit = QTimer(self)
+        self._fit.setSingleShot(True)
+        self._fit.timeout.connect(self._make_room)
         self._lay_out()
         self._set_mode("add")
         self._connect()
@@ -163,14 +167,14 @@ class StimulatePanel(QWidget):
         self._want()
 
     def _seen(self, region: "Region") -> list[str]:
-        """Quadrants of the visual field that the region looks at; none where that is unknown, or where it is everything."""
+        """Quadrants of the visual field that the region looks at; none where that is unknown, or nearly everything."""
         from brain2pix.stimulation import seen_quadrants
 
         workspace = self.state.workspace
         if workspace is None or workspace.map is None or not region.mask.any():
             return []
         seen = seen_quadrants(workspace.map, region.mask)
-        return seen if len(seen) < 4 else []
+        return seen if len(seen) <= MOST_QUADRANTS else []
 
     @guarded
     def _show_base(self, base: str) -> None:
@@ -213,6 +217,17 @@ class StimulatePanel(QWidget):
         unit = MODES[stimulation.request["mode"]][4]
         self.badge.say(inside, words, meaning, f"Reduce to {unit[0]}{_floor(largest):g}{unit[1]}" if reducible else "", largest)
         self.share.say(describe_share(measures.get("share"), stimulation.request["field"]))
+        self._fit.start(0)
+
+    @guarded
+    def _make_room(self) -> None:
+        """Let the page grow with texts that came later: a scrolled page does not hear of it."""
+        widget: QWidget | None = self.badge
+        while widget is not None and not isinstance(widget, QScrollArea):
+            if widget.layout() is not None:
+                widget.layout().invalidate()
+            widget.updateGeometry()
+            widget = widget.parentWidget()
 
     # -- what the user does
 
