@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
 from brain2pix.errors import DataFormatError, MissingDataError
-from napari_brain2pix import _sample_data as sample
 from napari_brain2pix._workspace import find_subject, open_workspace
 
 
@@ -125,34 +123,6 @@ def test_damaged_results_are_notes_not_failures(mapped, tmp_path) -> None:
     assert any("maps" in note for note in workspace.notes) and any("reconstructions" in note for note in workspace.notes)
     np.savez(folder / "results" / "reconstructions.npz", stimuli=np.zeros((2, 4, 4, 3), dtype=np.uint8))
     assert any("lacks the arrays reconstructions, stimulus_ids" in note for note in open_workspace(folder).notes)
-
-
-def test_the_simulated_subject_is_made_once_by_a_child(qtbot, tmp_path, monkeypatch) -> None:
-    from napari_brain2pix._simulate import SampleMaker
-    from napari_brain2pix._state import State
-
-    monkeypatch.setattr(sample, "cache_folder", lambda: tmp_path)
-    assert sample.ready_sample() is None
-    state = State()
-    maker = SampleMaker(state, state)
-    with qtbot.waitSignal(maker.made, timeout=120_000) as made:
-        maker.start()
-    assert Path(made.args[0]) == sample.small_subject()
-    assert open_workspace(sample.small_subject()).subject.simulated
-    assert sample.ready_sample() == sample.small_subject()
-    with qtbot.waitSignal(maker.made, timeout=1000):  # the second time it is there
-        maker.start()
-    # a demo that was opened comes first, as long as it is there
-    demo = tmp_path / "demo"
-    (demo / "subject").mkdir(parents=True)
-    (demo / "subject" / "dataset_description.json").write_text("{}")
-    sample.remember(demo)
-    assert sample.ready_sample() == demo
-    monkeypatch.setattr(sample, "command", lambda: [sys.executable, "-c", "raise SystemExit('no room left')"])
-    monkeypatch.setattr(sample, "cache_folder", lambda: tmp_path / "empty")
-    with qtbot.waitSignal(maker.failed, timeout=30_000) as failed:
-        maker.start()
-    assert "no room left" in failed.args[0]
 
 
 def test_widget_modules_are_light() -> None:

@@ -148,20 +148,27 @@ def _tar(members: dict[str, bytes]) -> bytes:
 def _members(file: Path) -> dict[str, bytes]:
     """Contents of an archive by name; nothing is written, and no name may lead out of the folder."""
     members: dict[str, bytes] = {}
-    left = int(MOST_BYTES)
-    with tarfile.open(file, "r:xz") as archive:
+    with tarfile.open(fileobj=io.BytesIO(_decompressed(file)), mode="r:") as archive:
         for member in archive:
             path = PurePosixPath(member.name)
             plain = not path.is_absolute() and ".." not in path.parts and not set(member.name) & set('\\:*?"<>|\0')
             if not member.isfile() or not plain or path.name in ("", "."):
                 raise DataFormatError(f"{file} holds {member.name!r}, which is no plain file below its folder; it was not unpacked")
-            left -= member.size
-            if left < 0:
-                raise DataFormatError(f"{file} unpacks to more than {MOST_BYTES / 1e6:.0f} MB; it was not unpacked")
             content = archive.extractfile(member)
             assert content is not None  # a file has content
             members[member.name] = content.read()
     return members
+
+
+def _decompressed(file: Path) -> bytes:
+    """Content of an xz file, up to its end mark and the sums before it: a tar alone would not miss them."""
+    reader = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+    content = reader.decompress(file.read_bytes(), max_length=int(MOST_BYTES))
+    if not reader.eof and len(content) >= int(MOST_BYTES):
+        raise DataFormatError(f"{file} unpacks to more than {MOST_BYTES / 1e6:g} MB; it was not unpacked")
+    if not reader.eof:
+        raise EOFError("it ends too early")
+    return content
 
 
 def _member(name: str, content: bytes, integers: dict[str, Any]) -> dict[str, bytes]:
