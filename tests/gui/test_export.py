@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from imageio.v3 import imread
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QCheckBox
 
 WAIT_MS = 120_000
 
@@ -23,22 +24,20 @@ def dialog(dock, qtbot):
 
 def tick(qtbot, dialog, *wanted: str) -> None:
     """Click the boxes so that exactly these are checked."""
-    for key, box in dialog.items.items():
+    for key, box in dialog.form.items.items():
         if box.isEnabled() and box.isChecked() != (key in wanted):
             dialog.layout().itemAt(0).widget().ensureWidgetVisible(box)
-            qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=box.rect().topLeft() + box.rect().center() * 0 + _inside(box))
-    assert {key for key, box in dialog.items.items() if box.isChecked()} == set(wanted)
+            qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=_inside(box))
+    assert {key for key, box in dialog.form.items.items() if box.isChecked()} == set(wanted)
 
 
-def _inside(box):
-    from qtpy.QtCore import QPoint
-
+def _inside(box: QCheckBox) -> QPoint:
     return QPoint(8, box.height() // 2)
 
 
 def type_folder(qtbot, dialog, folder: Path) -> None:
-    dialog.folder.selectAll()
-    qtbot.keyClicks(dialog.folder, str(folder))
+    dialog.form.folder.selectAll()
+    qtbot.keyClicks(dialog.form.folder, str(folder))
 
 
 def export(qtbot, dialog) -> None:
@@ -47,17 +46,17 @@ def export(qtbot, dialog) -> None:
 
 
 def test_the_map_and_the_canvas_are_written_with_what_they_show(dock, mapped, dialog, tmp_path, qtbot) -> None:
-    assert not dialog.export_button.isEnabled() and "nothing is open" in dialog.reasons["map"].text().lower()
+    assert not dialog.export_button.isEnabled() and "nothing is open" in dialog.form.reasons["map"].text().lower()
     dock.open(mapped)
-    assert not dialog.items["stimulation"].isEnabled() and "no trained model" in dialog.reasons["stimulation"].text().lower()
-    assert not dialog.items["scores"].isEnabled() and "evaluate" in dialog.reasons["scores"].text()
+    assert not dialog.form.items["stimulation"].isEnabled() and "no trained model" in dialog.form.reasons["stimulation"].text().lower()
+    assert not dialog.form.items["scores"].isEnabled() and "no scores yet" in dialog.form.reasons["scores"].text().lower()
     dock.state.set_kind("Eccentricity")
     dock.state.set_threshold(0.37)
     out = tmp_path / "figures"
     tick(qtbot, dialog, "map", "canvas")
     type_folder(qtbot, dialog, out)
-    dialog.dpi.setValue(100)
-    qtbot.mouseClick(dialog.formats["svg"], Qt.MouseButton.LeftButton, pos=_inside(dialog.formats["svg"]))
+    dialog.form.dpi.setValue(100)
+    qtbot.mouseClick(dialog.form.formats["svg"], Qt.MouseButton.LeftButton, pos=_inside(dialog.form.formats["svg"]))
     export(qtbot, dialog)
     assert not dialog.notice.text()
     names = {path.name for path in out.iterdir()}
@@ -81,14 +80,15 @@ def test_the_map_and_the_canvas_are_written_with_what_they_show(dock, mapped, di
     assert list(imread(out / "sub-01_canvas.png").shape[1::-1]) == [canvas["size"]["width_px"], canvas["size"]["height_px"]]
 
     # once more: nothing is replaced without a word, and the button replaces it
-    (out / f"{stem}.png").write_bytes(b"older")
-    tick(qtbot, dialog, "map")
+    picture = out / "sub-01_reconstructions.png"
+    picture.write_bytes(b"older")
+    tick(qtbot, dialog, "reconstructions")
     qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
     assert "already holds" in dialog.notice.text() and not dialog.exporter.running
-    assert (out / f"{stem}.png").read_bytes() == b"older"
+    assert picture.read_bytes() == b"older"
     qtbot.mouseClick(dialog.notice.button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not dialog.exporter.running, timeout=WAIT_MS)
-    assert (out / f"{stem}.png").read_bytes()[:4] == b"\x89PNG"
+    assert picture.read_bytes()[:4] == b"\x89PNG" and not dialog.notice.text()
 
 
 def test_cancel_leaves_nothing_and_a_bad_folder_is_explained(dock, mapped, dialog, tmp_path, qtbot) -> None:
@@ -121,7 +121,7 @@ def test_the_stimulation_is_decoded_again_from_its_record(dock, demo, dialog, tm
     stimulation = dock.state.stimulation
     tick(qtbot, dialog, "stimulation")
     type_folder(qtbot, dialog, tmp_path)
-    dialog.dpi.setValue(80)
+    dialog.form.dpi.setValue(80)
     export(qtbot, dialog)
     assert not dialog.notice.text()
     about = json.loads((tmp_path / "sub-01_stimulation.json").read_text())

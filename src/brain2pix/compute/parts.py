@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brain2pix.data.image_scores import SIDECAR, TABLE
 from brain2pix.errors import DataFormatError, MissingDataError
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class Parts:
     def run(self) -> Path | None:
         """Run folder of the model."""
         return self.model.parent if self.model is not None else None
+
+    @property
+    def image_scores(self) -> Path | None:
+        """Table of the scores of each reconstruction, which lies beside them."""
+        table = None if self.pictures is None else self.pictures.parent / TABLE
+        return table if table is not None and table.is_file() and table.with_name(SIDECAR).is_file() else None
 
 
 def find_parts(path: Path) -> Parts:

@@ -80,8 +80,8 @@ def stems(subject: str, what: tuple[str, ...], maps: tuple[str, ...]) -> list[st
     maps : tuple of str, which maps are drawn; empty: all
     """
     found = [f"{subject}_map-{kind}" for kind in maps or KINDS] if "maps" in what else []
-    further = ("record",) if "stimulation" in what and "record" not in what else ()  # it lies beside the figure, to run it again
-    return found + [f"{subject}_{NAMES.get(part, part)}" for part in (*what, *further) if part != "maps"]
+    further = [*(["record"] if "stimulation" in what else []), *(["image-scores"] if "scores" in what else [])]  # lie beside the figure
+    return found + [f"{subject}_{NAMES.get(part, part)}" for part in dict.fromkeys((*what, *further)) if part != "maps"]
 
 
 def in_the_way(out: Path, names: list[str]) -> list[Path]:

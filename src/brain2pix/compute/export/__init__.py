@@ -3,6 +3,6 @@
 Importing this package is cheap; matplotlib is loaded by `brain2pix.compute.export.write`.
 """
 
-from brain2pix.compute.export.offers import why_not
+from brain2pix.compute.export.offers import remedy, why_not
 
-__all__ = ["why_not"]
+__all__ = ["remedy", "why_not"]

@@ -122,8 +122,9 @@ def draw_reconstructions(material: Material, cancel: "CancelToken") -> "Iterator
 
 
 def draw_scores(material: Material, cancel: "CancelToken") -> "Iterator[Drawn]":
-    """Draw the scores of reconstructions; nothing if the table holds none of them."""
-    assert material.parts.scores is not None
+    """Draw the scores of reconstructions; nothing if there is no table of them, or it holds none of these."""
+    if material.parts.scores is None:
+        return
     lines = [line for line in read_lines(material.parts.scores) if line.score in SCORES and line.part in ("identification", "ssim")]
     if not lines:
         return

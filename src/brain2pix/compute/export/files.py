@@ -1,6 +1,7 @@
 """Parts of an export that are no figures: maps, scores and the record of a stimulation."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from brain2pix.compute.export.sidecar import conventions, run_facts, subject_facts, versions
+from brain2pix.data.image_scores import SIDECAR
 from brain2pix.data.maps import quantities, write_maps
 from brain2pix.data.tables import write_table
 from brain2pix.evaluation.report import ScoreLine, read_lines, write_lines
@@ -69,8 +71,13 @@ def above(found: "RetinotopicMap", threshold: float) -> "RetinotopicMap":
 
 
 def write_scores(material: "Material", folder: "Path") -> None:
-    """Write scores as the table they are, as JSON and as Markdown."""
-    assert material.parts.scores is not None
+    """Write scores as the table they are and as Markdown, and those of each reconstruction with what their columns mean."""
+    table = material.parts.image_scores
+    if table is not None:
+        for file in (table, table.with_name(SIDECAR)):
+            shutil.copyfile(file, folder / f"{material.name('image-scores')}{file.suffix}")
+    if material.parts.scores is None:
+        return
     lines = read_lines(material.parts.scores)
     stem = material.name("scores")
     write_lines(folder / f"{stem}.tsv", lines)
@@ -98,7 +105,8 @@ def markdown(lines: "list[ScoreLine]", simulated: bool) -> str:
 
 def scores_sidecar(material: "Material") -> dict[str, Any]:
     """All score lines as JSON values, for the sidecar of the scores."""
-    assert material.parts.scores is not None
+    if material.parts.scores is None:
+        return {}
     return {"scores": {"source": str(material.parts.scores), "lines": [_plain(line) for line in read_lines(material.parts.scores)]}}
 
 

@@ -18,20 +18,32 @@ def why_not(parts: "Parts", subject: "Subject", *, record: bool) -> dict[str, st
     subject : Subject, opened
     record : bool, whether there is the record of a stimulation
     """
-    run = parts.run or "RUN"
-    no_maps = "" if parts.maps else f"no maps yet; make them: brain2pix maps {run}"
+    no_maps = "" if parts.maps else "no maps yet"
     meshes = set(subject.meshes())
     drawable = any(all((hemi, kind) in meshes for hemi in "LR") for kind in SURFACES)
     placed = {(hemi, kind) for hemi in "LR" for kind in ("white", "pial")} <= meshes
     no_surface = "" if drawable and placed else "the subject has no inflated or flat surfaces with white and pial of both hemispheres"
-    no_record = "" if record else "nothing is stimulated; choose a region in step 5, or give a record with --record"
+    no_record = "" if record else "nothing is stimulated"
     no_model = "" if parts.model else "no trained model"
     return {
         "maps": no_maps or no_surface,
         "coverage": no_maps,
-        "reconstructions": "" if parts.pictures else f"no reconstructions yet; make them: brain2pix decode {run}",
+        "reconstructions": "" if parts.pictures else "no reconstructions yet",
         "stimulation": no_model or no_record,
         "map-files": no_maps,
-        "scores": "" if parts.scores else f"no scores yet; make them: brain2pix evaluate {run}",
+        "scores": "" if parts.scores or parts.image_scores else "no scores yet",
         "record": no_record,
     }
+
+
+def remedy(parts: "Parts", reason: str) -> str:
+    """Say which command makes what is missing; empty text if none does."""
+    run = parts.run or "RUN"
+    commands = {
+        "no maps yet": f"make them: brain2pix maps {run}",
+        "no reconstructions yet": f"make them: brain2pix decode {run}",
+        "no scores yet": f"make them: brain2pix evaluate {run}",
+        "nothing is stimulated": "give the record of a stimulation with --record",
+        "no trained model": "train one: brain2pix train SUBJECT",
+    }
+    return commands.get(reason, "")

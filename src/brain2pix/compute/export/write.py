@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from brain2pix.compute.export.figures import draw_coverage, draw_maps, draw_reconstructions, draw_scores, draw_stimulation
 from brain2pix.compute.export.files import scores_sidecar, write_map_files, write_scores, write_stimulation_record
 from brain2pix.compute.export.material import Drawn, Material
-from brain2pix.compute.export.offers import why_not
+from brain2pix.compute.export.offers import remedy, why_not
 from brain2pix.compute.export.sidecar import figure_sidecar
 from brain2pix.compute.parts import find_parts
 from brain2pix.config.export import in_the_way, stems
@@ -86,7 +86,8 @@ def _check(material: Material) -> None:
     reasons = why_not(material.parts, material.subject, record=settings.record is not None)
     for part in settings.what:
         if reasons[part]:
-            raise MissingDataError(f"cannot export {part} of {settings.folder}: {reasons[part]}")
+            words = "; ".join(text for text in (reasons[part], remedy(material.parts, reasons[part])) if text)
+            raise MissingDataError(f"cannot export {part} of {settings.folder}: {words}")
     names = stems(material.subject.name, settings.what, settings.maps)
     found = [path for path in in_the_way(settings.out, names) if not _is_own_record(material, path)]
     if found and not settings.overwrite:
@@ -123,8 +124,9 @@ def _make(material: Material, part: str, beside: Path, cancel: CancelToken) -> I
         _save(one, material, beside, extra)
         yield one.name
     if part == "scores" and not drawn:  # a table without reconstructions still has its numbers
-        values = {**scores_sidecar(material), "figure": None}
-        write_json(beside / f"{material.name('scores')}.json", values)
+        values = scores_sidecar(material)
+        if values:
+            write_json(beside / f"{material.name('scores')}.json", {**values, "figure": None})
         yield "scores"
 
 
