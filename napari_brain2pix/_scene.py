@@ -173,7 +173,7 @@ class Scene:
         self._outline(True)
         viewer.dims.order = PLANE_ORDER[self.plane]
         viewer.scene.camera.orientation = SLICING
-        viewer.dims.set_point(range(3), self._focus())
+        viewer.dims.set_point(range(-3, 0), self._focus())  # a series that is open too has time before them
         low, high = self._voxel_extent()
         axes = PLANE_ORDER[self.plane][1:]
         self._fit((low + high) / 2, (high - low)[list(axes)], axes, margin=1.0)
@@ -266,9 +266,9 @@ class Scene:
         """Move the slice to the selected voxels, unless it passes through one of them."""
         subject, axis = self.workspace.subject, PLANE_ORDER[self.plane][0]
         places = subject.xyz[self._chosen, axis]
-        if np.abs(places - self.viewer.dims.point[axis]).min() > subject.space.voxel_mm[axis] / 2:
+        if np.abs(places - self.viewer.dims.point[axis - 3]).min() > subject.space.voxel_mm[axis] / 2:
             slices, counts = np.unique(places, return_counts=True)
-            self.viewer.dims.set_point(axis, float(slices[counts.argmax()]))
+            self.viewer.dims.set_point(axis - 3, float(slices[counts.argmax()]))
 
     @guarded
     def _press(self, viewer: Any, event: Any) -> "Iterator[None] | None":
@@ -332,7 +332,7 @@ class Scene:
         upwards = np.cross(right, forward)
         half = (high - low) / 2
         size = 2 * np.array([np.abs(upwards) @ half, np.abs(right) @ half])
-        self._fit((low + high) / 2, size, (0, 1, 2), margin=1.04)
+        self._fit((low + high) / 2, size, (0, 1, 2), margin=1.12)
 
     def _fit(self, centre: "NDArray[Any]", size_mm: "NDArray[Any]", axes: tuple[int, ...], margin: float) -> None:
         camera = self.viewer.scene.camera
@@ -390,15 +390,15 @@ class Scene:
     def right_on_screen(self) -> float:
         """Say where the subject's right lies: 1 = right edge of the canvas, -1 = left, near 0 = towards or away from the viewer."""
         camera, dims = self.viewer.scene.camera, self.viewer.dims
-        shown = list(dims.displayed)
-        if 0 not in shown:
+        shown, first = list(dims.displayed), max(dims.ndim - 3, 0)  # a series that is open too has time before the axes of the brain
+        if first not in shown:
             return 0.0
         if dims.ndisplay == 2:
-            return (1.0 if str(camera.orientation[2]) == "right" else -1.0) if shown[-1] == 0 else 0.0
+            return (1.0 if str(camera.orientation[2]) == "right" else -1.0) if shown[-1] == first else 0.0
         rightwards = np.cross(camera.view_direction, camera.up_direction)
         if str(camera.handedness) == "left":
             rightwards = -rightwards
-        return float(rightwards[shown.index(0)])
+        return float(rightwards[shown.index(first)])
 
     @guarded
     def _update_sides(self, event: Any = None) -> None:

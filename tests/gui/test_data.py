@@ -178,3 +178,18 @@ def test_files_of_the_data_page_open_in_the_viewer(viewer, dock, tmp_path, monke
     said = dock.head.notice.text()
     assert "bad.nii" in said and "notes.txt: expected a volume" in said
     assert dock.state.workspace is None and viewer.dims.ndim == 4
+
+
+def test_a_series_beside_a_subject_moves_neither_slices_nor_letters(viewer, dock, tiny_subject, tmp_path, rng) -> None:
+    dock.open(tiny_subject)
+    left, before = viewer.canvas.overlays["brain2pix left"], viewer.dims.point
+    series = save_nifti(tmp_path / "bold.nii.gz", rng.normal(size=(*SHAPE, 3)).astype(np.float32), np.eye(4))
+    dock.data.files_chosen.emit([str(series)])
+    assert viewer.dims.ndim == 4 and viewer.dims.point[1:] == pytest.approx(before)
+    for plane, letter in (("coronal", True), ("axial", True), ("sagittal", False), ("3d", True)):
+        dock.state.set_view("volume", plane)
+        assert left.visible == letter and (not letter or left.text == "L"), plane
+    dock.state.set_view("volume", "axial")
+    row = int(np.argmax(dock.state.workspace.subject.xyz[:, 2]))
+    dock.state.select([row], "field")
+    assert viewer.dims.point[3] == pytest.approx(dock.state.workspace.subject.xyz[row, 2])
