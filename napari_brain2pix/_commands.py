@@ -109,7 +109,9 @@ def keys_table() -> str:
 
 def _for_palette(name: str) -> "Callable[[napari.viewer.Viewer], None]":
     def command(viewer: "napari.viewer.Viewer") -> None:
-        _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+        # napari names the dock otherwise when the menu opened it, and would make a second one
+        docks = (widget for widget in viewer.window.dock_widgets.values() if hasattr(widget, "run_command"))
+        dock = next(docks, None) or viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
         dock.run_command(name)
 
     command.__name__ = command.__qualname__ = name

@@ -205,7 +205,8 @@ def _decoded_run(file: Path) -> Run:
     _check_pictures(file, pictures)
     about = json_of(file.with_suffix(".json"))
     job = file.parent.parent
-    folder = Path(about["run"]) if isinstance(about.get("run"), str) else job.parent
+    named = job / str(about.get("run") or "..")  # a sample that may lie anywhere names it by ".."
+    folder = named.resolve() if named.is_dir() else job.parent
     title = " · ".join(part for part in (str(about.get("method") or ""), folder.name) if part)
     transductive = about.get("transductive") or []
     seen = f"\nIts training also used: {', '.join(map(str, transductive))} (transductive)." if transductive else ""

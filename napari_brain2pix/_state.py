@@ -213,15 +213,14 @@ class State(QObject):
         return map_view(self.workspace.map, self.kind, self.threshold)
 
     def caption(self) -> str:
-        """Say what is on the canvas in one line, with the threshold and where the data come from."""
+        """Say what is on the canvas, with the threshold and where the data come from."""
         if self.workspace is None:
             return ""
         simulated = "simulated data" if self.workspace.subject.simulated else ""
         if self.found is None or self.workspace.map is None:
             return simulated
-        # the source comes last: it may be longer than the canvas is wide
-        parts = (self.found.kind.name, simulated, f"quality ≥ {self.threshold:.2f}", self.workspace.map.source)
-        return " · ".join(part for part in parts if part)
+        parts = (self.found.kind.name, simulated, f"quality ≥ {self.threshold:.2f}")
+        return " · ".join(part for part in parts if part) + f"\n{self.workspace.map.source}"
 
 
 def first_region(areas: "dict[str, NDArray[np.bool_]]") -> str:

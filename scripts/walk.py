@@ -134,7 +134,7 @@ def decode(walk: Walk, dock: Any) -> None:
     walk.click(dock.steps.buttons["decode"])
     walk.see("scores", lambda: dock.decode.runs.topLevelItemCount() > 0)
     walk.picture("decode")
-    walk.choose(dock.decode.sort, "worst")
+    walk.choose(dock.decode.sort, "Worst")
     walk.click(dock.gallery.thumbnails.viewport(), (0.1, 0.2))
     walk.keys("Right")
     walk.picture("decode-worst-first")
@@ -171,7 +171,8 @@ def stimulate(walk: Walk, viewer: Any, dock: Any) -> None:
     walk.click(region.paint)
     walk.see("the volume, to paint on", lambda: dock.state.view == "volume")
     canvas = viewer.window._qt_viewer.canvas.native
-    walk.drag(canvas, (0.47, 0.2), (0.48, 0.24), (0.47, 0.28))
+    walk.drag(canvas, (0.4, 0.76), (0.41, 0.79), (0.4, 0.82))
+    walk.see("painted voxels of the model", lambda: dock.state.extra.get("painted") is not None and dock.state.extra["painted"].any())
     walk.picture("painted")
     walk.click(region.paint)
 
@@ -183,9 +184,9 @@ def export(walk: Walk, dock: Any, folder: Path) -> None:
         "the export", lambda: dock.export_dialog if dock.export_dialog is not None and dock.export_dialog.isVisible() else None
     )
     walk.picture("export")
-    walk.click(dialog.folder)
+    walk.click(dialog.form.folder)
     walk.type(str(folder))
-    walk.click(dialog.formats["pdf"])
+    walk.click(dialog.form.formats["pdf"])
     walk.click(dialog.export_button)
     walk.see("the files", lambda: dialog.open_button.isVisible(), PATIENCE_S)
     walk.say(f"written: {', '.join(sorted(file.name for file in folder.iterdir()))}")
