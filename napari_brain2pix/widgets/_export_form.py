@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QPushButton,
     QSpinBox,
@@ -80,8 +81,6 @@ class ExportForm(QWidget):
         self.width_mm = _named(QDoubleSpinBox(), "Width in millimetres")
         self.width_mm.setRange(60, 400)
         self.width_mm.setDecimals(0)
-        self.width_mm.setMinimumWidth(130)
-        self.width_mm.setSuffix(" mm")
         self.width_mm.setValue(COLUMNS_MM["double"])
         self.width_mm.setEnabled(False)
         self.dpi = _named(QSpinBox(), "Pixels per inch")
@@ -109,7 +108,7 @@ class ExportForm(QWidget):
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Formats", _row(*self.formats.values()))
-        form.addRow("Width", _row(self.width_choice, self.width_mm))
+        form.addRow("Width", _row(self.width_choice, self.width_mm, QLabel("mm")))
         form.addRow("Pixels", self.dpi)
         form.addRow("Cortex", self.cortex)
         form.addRow("Behind", self.background)
