@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 KEY = Qt.ItemDataRole.UserRole
 TITLE, FIRST_SCORE = 1, 2  # columns; the first holds the mark
-WIDTHS = (26, 0, 44, 50, 58)  # px, of the columns; the title takes what is left
+WIDTHS = (26, 0, 44, 50, 66)  # px, of the columns; the title takes what is left
 NO_SUBJECT = "Open a subject first (step Data)."
 NO_MODEL = "No trained model here: train one first (step Train), or open a trained run or the folder of a demo."
 NOT_YET = "The test images have not been reconstructed with this model yet."

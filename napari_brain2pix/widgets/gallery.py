@@ -164,7 +164,7 @@ class Gallery(QWidget):
         lead = self.comparison.leading
         pair = f" · stimulus | {lead.title}" if lead is not None else ""
         self.heading.setText(f"<b>Test images</b> <small>{number}{pair}</small>")
-        self.heading.setToolTip(lead.about if lead is not None else "")
+        self.heading.setToolTip(f"{number}{pair}\n{lead.about if lead is not None else ''}".strip())
 
     def _mark(self, base: str) -> None:
         """Mark the image that is the base, and bring it into view."""

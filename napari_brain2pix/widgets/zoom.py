@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_brain2pix._state import State
 
 MOST_ZOOM, STEP = 40.0, 1.25
-SIZE = QSize(1000, 480)
+PANE, REST = 300, QSize(40, 150)  # px: a picture at first, and what stands around all of them
 HELP = "Wheel: zoom · drag: move · arrows: other images · Esc: close"
 
 
@@ -157,7 +157,6 @@ class ZoomWindow(QDialog):
         self.pixels.chosen.connect(self._choose_pixels)
         state.base_changed.connect(self._show)
         comparison.ordered.connect(self._show)
-        self.resize(SIZE)
 
     def _lay_out(self) -> None:
         self.setWindowTitle("brain2pix test image")
@@ -187,6 +186,10 @@ class ZoomWindow(QDialog):
     def open_on(self) -> None:
         """Show the chosen image, in front."""
         self.lens.show_part(1.0, QPointF(0.5, 0.5))
+        if not self.isVisible():
+            screen = QGuiApplication.primaryScreen().availableSize()
+            wanted = QSize((1 + len(self.comparison.shown)) * PANE, PANE) + REST
+            self.resize(wanted.boundedTo(screen * 0.9))
         self.show()
         self._show()
         self.raise_()
@@ -209,8 +212,9 @@ class ZoomWindow(QDialog):
         self.panes[""].show_picture(pictures.stimuli[row], "Stimulus")
         for run in runs:
             self.panes[run.key].show_picture(run.pictures[row], run.title)
-            values = (f"{SCORES[score].short} {written(score, self.comparison.value(run, row, score))}" for score in SCORES)
-            self.captions[run.key].setText(f"<small>{' · '.join(values) if run.scores is not None else 'not scored'}</small>")
+            values = [f"{SCORES[score].short} {written(score, self.comparison.value(run, row, score))}" for score in SCORES]
+            told = f"{' · '.join(values[:-1])}<br>{values[-1]}" if run.scores is not None else "not scored"
+            self.captions[run.key].setText(f"<small>{told}</small>")
         self.back.setEnabled(place > 0)
         self.forth.setEnabled(place < len(self.comparison.rows) - 1)
 
@@ -232,9 +236,9 @@ class ZoomWindow(QDialog):
             for label in (head, caption):
                 label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
                 label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            box.addWidget(head)
-            box.addWidget(pane, 1)
-            box.addWidget(caption)
+            caption.setMinimumHeight(2 * self.fontMetrics().height())
+            for widget, stretch in ((head, 0), (caption, 0), (pane, 1)):
+                box.addWidget(widget, stretch)
             self.row.addWidget(column, 1)
             self.panes[key], self.captions[key] = pane, caption
 

@@ -56,8 +56,7 @@ def test_images_regions_and_a_dead_decoder(dock, demo, qtbot) -> None:
     dock.open(demo)
     qtbot.waitUntil(lambda: settled(dock), timeout=WAIT_MS)
 
-    item = dock.gallery.thumbnails.item(3)
-    place = dock.gallery.thumbnails.visualItemRect(item).center()
+    place = dock.gallery.thumbnails.visualRect(dock.gallery.model.index(3, 0)).center()
     qtbot.mouseClick(dock.gallery.thumbnails.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert dock.state.base == dock.state.workspace.pictures.stimulus_ids[3]
     assert np.array_equal(pixels(dock, "stimulus"), dock.state.workspace.pictures.stimuli[3])
