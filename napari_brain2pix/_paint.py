@@ -51,6 +51,7 @@ class Painter(QObject):
         self._timer.setInterval(SETTLE_MS)
         self._timer.timeout.connect(self.read)
         state.opening.connect(self._change_subject)
+        state.opened.connect(self._to_top)
         state.view_changed.connect(self._follow_view)
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.active.connect(self._tell_mode)
@@ -157,6 +158,13 @@ class Painter(QObject):
             self.layer.visible = False
             self.layer.mode = "pan_zoom"
         self._let_go()
+
+    @guarded
+    def _to_top(self, workspace: "Workspace | None" = None) -> None:
+        """Lay the paint over the anatomy, also when the same folder has been opened again."""
+        names = [layer == self.layer for layer in self.viewer.layers]
+        if self.layer is not None and True in names:
+            self.viewer.layers.move(names.index(True), len(names))
 
     @guarded
     def _removed(self, event: Any) -> None:

@@ -1,5 +1,6 @@
 """The badge beside a stimulated picture: whether the stimulated responses are like measured ones."""
 
+from html import escape
 from typing import Any
 
 from qtpy.QtCore import QRectF, Qt
@@ -49,7 +50,7 @@ class DistanceBadge(QWidget):
         """
         self.inside, self.largest = inside, largest
         self.sign.setText(f"<b>{SIGNS[inside]}</b>")
-        self.words.say(words)
+        self.words.say(escape(words, quote=False))
         self.button.setText(action)
         self.button.setVisible(bool(action))
         self.setToolTip(meaning)

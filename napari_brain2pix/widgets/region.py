@@ -1,5 +1,6 @@
 """Which voxels are stimulated: areas to press, an expression to write, a region to paint, or what was selected in any view."""
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
@@ -123,7 +124,7 @@ class RegionPicker(QWidget):
         if self.state.workspace is None or not region.text:
             self.counts.say("")
             return
-        lines = [f"⚠ {region.problem}"] if region.problem else [self._chosen()]
+        lines = [f"⚠ {escape(region.problem, quote=False)}"] if region.problem else [self._chosen()]
         if self.state.mentions(PAINTED) and self._cells[0] and self._cells[0] != self._cells[1]:
             lines.append(f"{self._cells[0]:,} cells are painted, {self._cells[1]:,} of them have responses.")
         self.counts.say("<br>".join(lines))
