@@ -167,10 +167,13 @@ def draw_outlines(axes: "Axes", outlines: Outlines, mm_per_inch: float) -> None:
     outlines : Outlines
     mm_per_inch : float, of the drawing
     """
-    for width, color in ((1.5, "white"), (0.6, INK)):
-        axes.add_collection(LineCollection(outlines.lines, colors=color, linewidths=width, capstyle="round"))
-    borders = np.concatenate([np.empty((0, 2)), *(line.mean(axis=0, keepdims=True) for line in outlines.lines)])
     low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
+    middles = [line.mean(axis=0) for line in outlines.lines]
+    seen = [bool(((middle > low) & (middle < high)).all()) for middle in middles]
+    lines = [line for line, inside in zip(outlines.lines, seen, strict=True) if inside]  # not every program clips what an SVG holds
+    for width, color in ((1.5, "white"), (0.6, INK)):
+        axes.add_collection(LineCollection(lines, colors=color, linewidths=width, capstyle="round"))
+    borders = np.concatenate([np.empty((0, 2)), *(line.mean(axis=0, keepdims=True) for line in lines)])
     letter = mm_per_inch * np.array([0.075, 0.12])  # width and height of one, in 6.5 pt
     corners = [np.array([x, high[1]]) for x in (low[0], high[0])]  # where the hemisphere's letter stands
     taken: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = [(corner, 3 * letter) for corner in corners]
