@@ -72,6 +72,7 @@ def test_the_map_and_the_canvas_are_written_with_what_they_show(dock, mapped, di
     about = json.loads((out / f"{stem}.json").read_text())
     assert about["map"]["n_shown"] == int(inside.sum()) == int(dock.state.found.shown.sum())
     assert about["map"]["threshold"]["quality_at_least"] == pytest.approx(0.37) and about["simulated"] is True
+    assert about["map"]["folder"] == str(mapped / "maps") and about["run"] is None
     assert imread(out / f"{stem}.png").shape[1] == pytest.approx(183 / 25.4 * 100, abs=1)
     words = " ".join(ElementTree.parse(out / f"{stem}.svg").getroot().itertext())
     assert f"{int(inside.sum()):,} of" in words, "letters of an SVG are letters"
@@ -130,6 +131,7 @@ def test_the_stimulation_is_decoded_again_from_its_record(dock, demo, dialog, tm
     chosen = (areas["V1"] & areas["L"])[stimulation.info.voxel_index]
     assert record["region"] == "V1 & L" and record["voxels"] == np.flatnonzero(chosen).tolist()
     assert about["stimulation"]["n_stimulated"] == int(chosen.sum())
+    assert about["run"]["folder"] == str(dock.state.workspace.model.parent) and about["run"]["method"] == "ridge"
     assert about["statement"] == "prediction of a model, not of a brain" and about["statement"] in about["caption"]
     words = shlex.split(about["command"])
     assert words[words.index("--record") + 1] == str(tmp_path / "sub-01_stimulation-record.json")
