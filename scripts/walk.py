@@ -186,7 +186,7 @@ def export(walk: Walk, dock: Any, folder: Path) -> None:
     walk.picture("export")
     walk.click(dialog.form.folder)
     walk.type(str(folder))
-    walk.click(dialog.form.formats["pdf"])
+    walk.click(dialog.form.formats["pdf"], (0.05, 0.5))
     walk.click(dialog.export_button)
     walk.see("the files", lambda: dialog.open_button.isVisible(), PATIENCE_S)
     walk.say(f"written: {', '.join(sorted(file.name for file in folder.iterdir()))}")

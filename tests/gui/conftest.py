@@ -98,14 +98,31 @@ def viewer(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Any]:
     gc.collect()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Cache of a new user: no demo of the developer's, no job of the other test process."""
+    from napari_brain2pix import _sample_data
+
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_sample_data, "cache_folder", lambda: folder)
+        yield
+
+
 @pytest.fixture
 def dock(viewer: Any, qtbot: Any) -> Iterator[Any]:
     """Our dock as the Plugins menu opens it."""
+    from napari_brain2pix._jobs import _LEFT_ALONE
+
     _, widget = viewer.window.add_plugin_dock_widget("napari-brain2pix", "brain2pix")
     qtbot.waitUntil(lambda: widget._settled, timeout=5000)
     qtbot.wait(50)  # the canvas must have its size before a camera is fitted to it
     yield widget
     widget.shut_down()
+    for child in _LEFT_ALONE:  # a training outlives its window, but not the tests
+        child.kill()
+        child.wait(10)
+    _LEFT_ALONE.clear()
 
 
 @pytest.fixture
