@@ -141,7 +141,7 @@ class Stimulator:
         """Decode responses [b v] one by one, as Tensor [b 3 h w]: in a batch a picture may differ in its last digits."""
         import torch
 
-        trained, parts = self.trained, []
+        trained, parts = self.trained, list[torch.Tensor]()
         for pattern in patterns:
             with self._decoding:  # for one picture at a time, so that nobody waits for the controls of somebody else
                 parts.append(decode_floats(trained.method, pattern[None], trained.device, CancelToken()))
