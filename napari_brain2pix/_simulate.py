@@ -127,7 +127,7 @@ class Simulation(QObject):
         """Whether a subject is being simulated."""
         return self._record is not None
 
-    def start(self, out: Path, preset: str, seed: int) -> None:
+    def start(self, out: Path, preset: str, seed: int, settings: dict[str, Any] | None = None) -> None:
         """Begin.
 
         Parameters
@@ -135,6 +135,7 @@ class Simulation(QObject):
         out : Path, dataset folder to make
         preset : str
         seed : int
+        settings : dict or None, single settings over the preset, as ``--set`` of the command
 
         Raises
         ------
@@ -146,8 +147,9 @@ class Simulation(QObject):
         self.out, self._asked = out, False
         self._made_above = [place for place in out.parents if not place.exists()]
         self._record = Path(tempfile.mkdtemp(prefix="brain2pix-simulate-"))
+        params = {"out": str(out), "preset": preset, "seed": seed, "settings": settings or {}}
         try:
-            self._runner.start(JobSpec("simulate", {"out": str(out), "preset": preset, "seed": seed}, self._record / "run"))
+            self._runner.start(JobSpec("simulate", params, self._record / "run"))
         except BaseException:
             self._clear()
             raise

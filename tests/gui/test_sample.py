@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,17 @@ from napari_brain2pix._workspace import open_workspace
 from napari_brain2pix.widgets.simulate import SimulateForm, place_check
 
 MOST_BYTES = 2_000_000
+SMALL = {
+    "voxel_mm": 6,
+    "image_size": 16,
+    "n_train": 24,
+    "n_test": 10,
+    "n_validation": 4,
+    "n_category_train": 0,
+    "n_category_test": 0,
+    "n_repeats": 2,
+    "n_unpaired": 16,
+}
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +191,11 @@ def test_the_form_says_what_stands_against_a_folder(
     assert "choose another disk" in place_check(tmp_path / "free", 1e12).text
 
 
-def test_the_form_simulates_cancels_without_a_trace_and_opens(form: SimulateForm, qtbot: Any, tmp_path: Path) -> None:
+def test_the_form_simulates_cancels_without_a_trace_and_opens(
+    form: SimulateForm, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # smaller than any size that the form offers: the test waits for it
+    monkeypatch.setattr(form.simulation, "start", partial(form.simulation.start, settings=SMALL))
     place = tmp_path / "deep" / "subject"
     type_folder(qtbot, form, place)
     seen: list[int] = []
