@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from brain2pix.config.export import COLUMNS_MM, FORMATS, KINDS, SURFACES, WHAT
+from brain2pix.config.defaults import COLUMNS_MM, FORMATS, KINDS, SURFACES, WHAT
 
 
 def export(

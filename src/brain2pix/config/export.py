@@ -2,20 +2,15 @@
 
 import shlex
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from brain2pix.config.base import Settings
+from brain2pix.config.defaults import COLUMNS_MM, FORMATS, KINDS, SURFACES, WHAT, Format, Surface, What
 
-What = Literal["maps", "coverage", "reconstructions", "stimulation", "map-files", "scores", "record"]
-Format = Literal["png", "svg", "pdf"]
-WHAT: tuple[str, ...] = get_args(What)
-FORMATS: tuple[str, ...] = get_args(Format)
-COLUMNS_MM = {"single": 89.0, "double": 183.0}  # of a journal's page, as most journals have them
-KINDS = ("angle", "eccentricity", "size", "quality", "accuracy")
-Surface = Literal["inflated", "flat"]
-SURFACES: tuple[Surface, ...] = get_args(Surface)
+__all__ = ["COLUMNS_MM", "FORMATS", "KINDS", "NAMES", "SURFACES", "WHAT", "ExportSettings", "command_line", "in_the_way", "stems"]
+
 NAMES = {"map-files": "maps", "record": "stimulation-record"}  # what files are called where that differs
 
 
