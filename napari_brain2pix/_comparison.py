@@ -97,13 +97,13 @@ class Comparison(QObject):
         self._order()
 
     def lead_with(self, key: str) -> None:
-        """Let the thumbnails show a run; it is then among those that are shown."""
+        """Let the thumbnails show a run, if it is among those that are shown; choosing a line must not set its mark."""
         if key not in self.runs or key == self.lead:
             return
         if key not in self.shown:
-            self.shown = [name for name in self.runs if name == key or name in self.shown][: MOST + 1]
-            if len(self.shown) > MOST:
-                self.shown.remove(next(name for name in reversed(self.shown) if name != key))
+            self.said.emit(f"Mark “{self.runs[key].title}” to see its pictures.")
+            return
+        self.said.emit("")
         self.lead = key
         self.changed.emit()
         self._order()

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QPoint, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -185,7 +185,7 @@ class DecodePanel(QWidget):
         self.runs.clear()
         self.marks = {}
         for run in self.comparison.runs.values():
-            item, mark = self._line(run), QCheckBox()
+            item, mark = self._line(run), _Mark()
             mark.setProperty("run", run.key)
             mark.setAccessibleName(f"Show the pictures of {run.title}")
             mark.toggled.connect(self._mark)
@@ -298,3 +298,12 @@ class DecodePanel(QWidget):
     @guarded
     def _find(self, text: str) -> None:
         self.comparison.set_text(text)
+
+
+class _Mark(QCheckBox):
+    """A check box that takes a click anywhere in its cell: the box alone is small, and without words Qt takes nothing else."""
+
+    @guarded(otherwise=False)
+    def hitButton(self, place: QPoint) -> bool:
+        """Whether a click there is meant for it."""
+        return bool(self.rect().contains(place))
