@@ -162,6 +162,7 @@ class BrainDock(QWidget):
 
     def _connect(self) -> None:
         state = self.state
+        state.busy.connect(self._hold_canvas)
         state.opening.connect(self._show)
         state.opened.connect(self._compose)  # after the panels, which connected themselves before
         state.view_changed.connect(self._show_view)
@@ -242,6 +243,13 @@ class BrainDock(QWidget):
     @guarded
     def _turn_to_training(self) -> None:
         self.state.set_step("train")
+
+    @guarded
+    def _hold_canvas(self, what: str) -> None:
+        """Keep the canvas as it is while a subject is opened: a frame of half of it takes time, and has brought down the program."""
+        window = self.window()
+        if isinstance(window, QMainWindow) and window.centralWidget() is not None:
+            window.centralWidget().setUpdatesEnabled(not what)
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
