@@ -205,8 +205,8 @@ def _decoded_run(file: Path) -> Run:
     _check_pictures(file, pictures)
     about = json_of(file.with_suffix(".json"))
     job = file.parent.parent
-    named = job / str(about.get("run") or "..")  # a sample that may lie anywhere names it by ".."
-    folder = named.resolve() if named.is_dir() else job.parent
+    # a run that was moved, or that came with the program, lies around its pictures; its old name may be anything
+    folder = job.parent if (job.parent / "model").is_dir() else Path(str(about.get("run") or job.parent))
     title = " · ".join(part for part in (str(about.get("method") or ""), folder.name) if part)
     transductive = about.get("transductive") or []
     seen = f"\nIts training also used: {', '.join(map(str, transductive))} (transductive)." if transductive else ""

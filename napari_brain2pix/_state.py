@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from napari_brain2pix._stimulation import Stimulation
 
 MEAN = "mean"  # the base "average response" in the protocol of the live decoder
+CAPTION_WIDTH = 60  # letters of a line under the brain
 PAINTED, SELECTED, RECORDED = "painted", "selected", "recorded"  # areas that the user makes
 
 
@@ -220,7 +222,7 @@ class State(QObject):
         if self.found is None or self.workspace.map is None:
             return simulated
         parts = (self.found.kind.name, simulated, f"quality ≥ {self.threshold:.2f}")
-        return " · ".join(part for part in parts if part) + f"\n{self.workspace.map.source}"
+        return " · ".join(part for part in parts if part) + f"\n{fill(self.workspace.map.source, CAPTION_WIDTH)}"
 
 
 def first_region(areas: "dict[str, NDArray[np.bool_]]") -> str:

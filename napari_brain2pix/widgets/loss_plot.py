@@ -57,7 +57,9 @@ class LossPlot(QWidget):
         self.phase = QComboBox()
         self.phase.setAccessibleName("Phase whose losses are shown")
         self.plot = pyqtgraph.PlotWidget(background=None, enableMenu=False)
-        self.plot.getPlotItem().ctrlMenu.setParent(self.plot)  # pyqtgraph makes it all the same, and it would outlive the window
+        menu = self.plot.getPlotItem().ctrlMenu  # pyqtgraph makes it all the same; without a parent it would outlive the window
+        menu.setParent(self.plot)
+        menu.hide()  # a menu with a parent but no window of its own would lie on the curves
         self.plot.setAccessibleName("Loss over steps")
         self.plot.setMinimumSize(180, 100)
         for side in ("left", "bottom"):

@@ -29,6 +29,7 @@ def press(qtbot, dock, key, times: int) -> None:
 
 def test_the_slider_changes_the_picture(dock, demo, qtbot) -> None:
     dock.open(demo)
+    dock.state.set_step("stimulate")
     assert dock.state.region.text == "V1 & L"
     qtbot.waitUntil(lambda: settled(dock), timeout=WAIT_MS)
     first = pixels(dock, "stimulated")
@@ -54,6 +55,7 @@ def test_the_slider_changes_the_picture(dock, demo, qtbot) -> None:
 
 def test_images_regions_and_a_dead_decoder(dock, demo, qtbot) -> None:
     dock.open(demo)
+    dock.state.set_step("stimulate")
     qtbot.waitUntil(lambda: settled(dock), timeout=WAIT_MS)
 
     place = dock.gallery.thumbnails.visualRect(dock.gallery.model.index(3, 0)).center()
@@ -94,6 +96,7 @@ def test_images_regions_and_a_dead_decoder(dock, demo, qtbot) -> None:
 
 def test_the_child_goes_with_the_window(viewer, dock, demo, qtbot) -> None:
     dock.open(demo)
+    dock.state.set_step("stimulate")
     qtbot.waitUntil(lambda: dock.live.process_id > 0, timeout=10_000)
     child = dock.live.process_id
     live = dock.live
