@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from brain2pix.data.loose_files import LooseSurface, LooseVolume
-    from napari_brain2pix._layers import LayerTuple
+    from napari_brain2pix.brain.layers import LayerTuple
 
 PathOrPaths = str | Sequence[str]
 VOLUMES, SURFACES = (".nii", ".nii.gz"), (".gii",)
@@ -27,7 +27,7 @@ MOST_SAMPLED = 2_000_000  # voxels looked at for the limits of the grey scale
 
 def get_reader(path: PathOrPaths) -> "Callable[[PathOrPaths], list[LayerTuple]] | None":
     """Reader for a folder that holds a subject, a volume or a surface; None for anything else, so that other readers get their turn."""
-    from napari_brain2pix._workspace import find_subject
+    from napari_brain2pix.folders.workspace import find_subject
 
     if not isinstance(path, str):
         if len(path) != 1:
@@ -68,10 +68,10 @@ def read_folder(path: PathOrPaths) -> "list[LayerTuple]":
     Brain2PixError
         If the folder holds no readable subject; napari shows the message.
     """
-    from napari_brain2pix._cortex import build_cortex
-    from napari_brain2pix._layers import reader_layers
-    from napari_brain2pix._maps import map_kinds, map_view, threshold_range
-    from napari_brain2pix._workspace import open_workspace
+    from napari_brain2pix.brain.cortex import build_cortex
+    from napari_brain2pix.brain.layers import reader_layers
+    from napari_brain2pix.brain.maps import map_kinds, map_view, threshold_range
+    from napari_brain2pix.folders.workspace import open_workspace
 
     workspace = open_workspace(_one(path))
     view = None
@@ -238,7 +238,7 @@ def _open_meshes() -> "Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[np.flo
     """Vertices, faces, affine and hemisphere of the surfaces in the viewer, the latest first."""
     import napari
 
-    from napari_brain2pix._layers import HEMISPHERES
+    from napari_brain2pix.brain.layers import HEMISPHERES
 
     viewer = napari.current_viewer()
     sides = {name: hemi for hemi, name in HEMISPHERES.items()}
@@ -250,7 +250,7 @@ def _open_meshes() -> "Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[np.flo
 
 def _mesh_folders(path: Path) -> list[Path]:
     """Where the meshes of a file may lie: beside it, in the ``anat`` folder of its subject, or of the demo that it was made in."""
-    from napari_brain2pix._workspace import find_subject
+    from napari_brain2pix.folders.workspace import find_subject
 
     parents = list(path.absolute().parents)[:3]
     root = next((root for root in map(find_subject, parents) if root is not None), None)

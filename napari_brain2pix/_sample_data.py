@@ -14,7 +14,7 @@ from brain2pix.errors import ComputeError, MissingDataError
 from brain2pix.files import remove_half_written, write_json
 
 if TYPE_CHECKING:
-    from napari_brain2pix._layers import LayerTuple
+    from napari_brain2pix.brain.layers import LayerTuple
 
 TIMEOUT_S = 600
 NAME = "simulated-subject"

@@ -11,16 +11,16 @@ from qtpy.QtCore import QObject, Signal
 
 from brain2pix.data.regions import default_region, region_mask
 from brain2pix.errors import Brain2PixError
-from napari_brain2pix._maps import MapKind, MapView, map_kinds, map_view, threshold_range
 from napari_brain2pix._steps import STEPS
-from napari_brain2pix._workspace import Workspace, open_workspace
+from napari_brain2pix.brain.maps import MapKind, MapView, map_kinds, map_view, threshold_range
+from napari_brain2pix.folders.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from napari_brain2pix._stimulation import Stimulation
+    from napari_brain2pix.children.stimulation import Stimulation
 
 MEAN = "mean"  # the base "average response" in the protocol of the live decoder
 CAPTION_WIDTH = 60  # letters of a line under the brain

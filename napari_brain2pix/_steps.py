@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.folders.workspace import Workspace
 
 STEPS = {"data": "Data", "train": "Train", "maps": "Maps", "decode": "Decode", "stimulate": "Stimulate"}
 # which step a job of the window belongs to

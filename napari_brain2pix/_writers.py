@@ -187,7 +187,7 @@ def _vertex_values(data: Any, meta: dict[str, Any]) -> "tuple[NDArray[np.float32
 
 def _hemisphere(path: Path, meta: dict[str, Any]) -> str:
     from brain2pix.data.surface_files import hemisphere_of
-    from napari_brain2pix._layers import HEMISPHERES
+    from napari_brain2pix.brain.layers import HEMISPHERES
 
     sides = {name: hemi for hemi, name in HEMISPHERES.items()}
     known = meta.get("metadata", {}).get(ORIGIN, {}).get("hemi") or sides.get(str(meta.get("name")), "")

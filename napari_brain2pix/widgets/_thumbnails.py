@@ -8,15 +8,15 @@ from qtpy.QtGui import QPainter, QPixmap
 from qtpy.QtWidgets import QListView, QWidget
 
 from brain2pix.data.image_scores import SCORES
-from napari_brain2pix._comparison import written
 from napari_brain2pix._guard import guarded
+from napari_brain2pix.children.comparison import written
 from napari_brain2pix.widgets._parts import pixmap_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_brain2pix._comparison import Comparison
+    from napari_brain2pix.children.comparison import Comparison
 
 THUMB, GAP = 56, 2  # px
 KEPT = 2000  # painted cells that are kept, about 25 kB each

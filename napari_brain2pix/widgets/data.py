@@ -18,17 +18,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_brain2pix._contents import SIGNS, Row, contents, side_check
 from napari_brain2pix._guard import guarded
+from napari_brain2pix.folders.contents import SIGNS, Row, contents, side_check
 from napari_brain2pix.widgets._parts import Note, Notice, Section
 from napari_brain2pix.widgets.simulate import SimulateForm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_brain2pix._simulate import SampleMaker
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.children.simulate import SampleMaker
+    from napari_brain2pix.folders.workspace import Workspace
 
 EMPTY = (
     "No subject is open. Three ways to begin:<br><br>"

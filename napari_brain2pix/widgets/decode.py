@@ -21,15 +21,15 @@ from qtpy.QtWidgets import (
 )
 
 from brain2pix.data.image_scores import SCORES
-from napari_brain2pix._comparison import MOST, SORTS, written
 from napari_brain2pix._guard import guarded
+from napari_brain2pix.children.comparison import MOST, SORTS, written
 from napari_brain2pix.widgets._parts import Note, Notice, Section
 
 if TYPE_CHECKING:
-    from napari_brain2pix._comparison import Comparison
-    from napari_brain2pix._pictures import Run
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.children.comparison import Comparison
+    from napari_brain2pix.folders.pictures import Run
+    from napari_brain2pix.folders.workspace import Workspace
 
 KEY = Qt.ItemDataRole.UserRole
 TITLE, FIRST_SCORE = 1, 2  # columns; the first holds the mark

@@ -17,21 +17,21 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_brain2pix import _layers as layers
 from napari_brain2pix import _sample_data as sample
-from napari_brain2pix._closing import STAY, STOPS, ask_about_job
 from napari_brain2pix._commands import COMMANDS, bind_keys, keys_table
-from napari_brain2pix._comparison import Comparison
-from napari_brain2pix._devices import DeviceQuestion
-from napari_brain2pix._follow_up import decode_job, maps_job, run_of, trained_run_of
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._jobs import JobRunner, running_job
-from napari_brain2pix._live import LiveDecoder
-from napari_brain2pix._paint import Painter
-from napari_brain2pix._scene import Scene
-from napari_brain2pix._simulate import SampleMaker
 from napari_brain2pix._state import State
-from napari_brain2pix._stimulating import Stimulating
+from napari_brain2pix.brain import layers
+from napari_brain2pix.brain.paint import Painter
+from napari_brain2pix.brain.scene import Scene
+from napari_brain2pix.children.comparison import Comparison
+from napari_brain2pix.children.devices import DeviceQuestion
+from napari_brain2pix.children.follow_up import decode_job, maps_job, run_of, trained_run_of
+from napari_brain2pix.children.jobs import JobRunner, running_job
+from napari_brain2pix.children.live import LiveDecoder
+from napari_brain2pix.children.simulate import SampleMaker
+from napari_brain2pix.widgets._closing import STAY, STOPS, ask_about_job
+from napari_brain2pix.widgets._stimulating import Stimulating
 from napari_brain2pix.widgets.data import DataPanel
 from napari_brain2pix.widgets.decode import DecodePanel
 from napari_brain2pix.widgets.export import ExportDialog
@@ -48,9 +48,9 @@ from napari_brain2pix.widgets.views import ViewBar
 if TYPE_CHECKING:
     import napari
 
-    from napari_brain2pix._maps import MapView
     from napari_brain2pix._state import Region, Selection
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.brain.maps import MapView
+    from napari_brain2pix.folders.workspace import Workspace
 
 MIN_WIDTH = 320  # of a page
 GALLERY, JOBS, LOG = "brain2pix pictures", "brain2pix jobs", "brain2pix log"

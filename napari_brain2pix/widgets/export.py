@@ -14,8 +14,8 @@ from brain2pix.compute.parts import find_parts
 from brain2pix.config.base import build
 from brain2pix.config.export import ExportSettings, in_the_way, stems
 from brain2pix.errors import Brain2PixError
-from napari_brain2pix._export import Exporter, write_canvas
 from napari_brain2pix._guard import guarded
+from napari_brain2pix.children.export import Exporter, write_canvas
 from napari_brain2pix.widgets._export_form import ITEMS, SCALES, ExportForm
 from napari_brain2pix.widgets._parts import Note, Notice
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.folders.workspace import Workspace
 
 NOTHING_OPEN = "nothing is open; open a subject, run or demo folder in step 1"
 # what the window can do about a reason of the core

@@ -8,8 +8,8 @@ from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_brain2pix._guard import guarded, guarded_paint, painting
-from napari_brain2pix._selection import field_circles
 from napari_brain2pix._state import MEAN
+from napari_brain2pix.brain.selection import field_circles
 from napari_brain2pix.widgets._parts import paint_fields, pixmap_of
 from napari_brain2pix.widgets._thumbnails import PairModel, PairView
 from napari_brain2pix.widgets.zoom import ZoomWindow
@@ -17,9 +17,9 @@ from napari_brain2pix.widgets.zoom import ZoomWindow
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_brain2pix._comparison import Comparison
     from napari_brain2pix._state import Selection, State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.children.comparison import Comparison
+    from napari_brain2pix.folders.workspace import Workspace
 
 GAIN = 2.0  # by which differences are made visible; said in the caption
 TITLES = {"stimulus": "Stimulus", "reconstruction": "Reconstruction", "stimulated": "Stimulated", "difference": "Difference"}

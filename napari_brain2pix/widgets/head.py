@@ -6,12 +6,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._workspace import describe, describe_more
+from napari_brain2pix.folders.workspace import describe, describe_more
 from napari_brain2pix.widgets._parts import Badge, Note, Notice
 
 if TYPE_CHECKING:
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.folders.workspace import Workspace
 
 
 class SubjectHead(QWidget):

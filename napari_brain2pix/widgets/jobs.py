@@ -11,18 +11,18 @@ from brain2pix.compute.device import batch_settings
 from brain2pix.compute.spec import JobSpec
 from brain2pix.events import Failed, Finished, Message, Metric, Preview, Started
 from brain2pix.training.run_folder import RunFolder
-from napari_brain2pix._checks import free_folder
-from napari_brain2pix._follow_up import decode_job, has_maps, has_pictures, maps_job, run_of, trained_run_of
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._jobs import RESUMABLE
-from napari_brain2pix._record import duration
+from napari_brain2pix.children.checks import free_folder
+from napari_brain2pix.children.follow_up import decode_job, has_maps, has_pictures, maps_job, run_of, trained_run_of
+from napari_brain2pix.children.jobs import RESUMABLE
+from napari_brain2pix.children.record import duration
 from napari_brain2pix.widgets._parts import Note, Notice
 from napari_brain2pix.widgets.loss_plot import LossPlot
 
 if TYPE_CHECKING:
     from brain2pix.events import Event
-    from napari_brain2pix._jobs import JobRunner
     from napari_brain2pix._state import State
+    from napari_brain2pix.children.jobs import JobRunner
 
 LOG_LINES = 500
 WORDS = {

@@ -12,9 +12,9 @@ from brain2pix.files import atomic_path
 from napari_brain2pix._guard import guarded
 
 if TYPE_CHECKING:
-    from napari_brain2pix._jobs import JobRunner
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.children.jobs import JobRunner
+    from napari_brain2pix.folders.workspace import Workspace
 
 LINES = 5000
 LOGGERS = ("brain2pix", "napari_brain2pix")

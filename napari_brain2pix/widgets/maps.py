@@ -8,18 +8,18 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSlider,
 from superqt.utils import QSignalThrottler
 
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._maps import threshold_range, why_no_accuracy
-from napari_brain2pix._pick import rows_at
-from napari_brain2pix._selection import describe_selection, field_circles
+from napari_brain2pix.brain.maps import threshold_range, why_no_accuracy
+from napari_brain2pix.brain.pick import rows_at
+from napari_brain2pix.brain.selection import describe_selection, field_circles
 from napari_brain2pix.widgets._parts import Note, Section
 from napari_brain2pix.widgets.visual_field import VisualField
 
 if TYPE_CHECKING:
     from brain2pix.arrays import RetinotopicMap
-    from napari_brain2pix._maps import MapView
-    from napari_brain2pix._scene import Scene
     from napari_brain2pix._state import Region, Selection, State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.brain.maps import MapView
+    from napari_brain2pix.brain.scene import Scene
+    from napari_brain2pix.folders.workspace import Workspace
 
 STEPS = 200  # of the threshold slider
 PACE_MS = 50  # between two redraws of the brain while the slider is dragged

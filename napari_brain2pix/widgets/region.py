@@ -7,16 +7,16 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 
-from napari_brain2pix import _layers as layers
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._state import PAINTED, SELECTED
+from napari_brain2pix.brain import layers
 from napari_brain2pix.widgets._parts import Note, Section, swatch
 
 if TYPE_CHECKING:
     from brain2pix.arrays import SubjectInfo
-    from napari_brain2pix._paint import Painter
     from napari_brain2pix._state import Region, Selection, State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.brain.paint import Painter
+    from napari_brain2pix.folders.workspace import Workspace
 
 HINT = (
     "Drag over the slices; the brush is a ball. Eraser, brush size and undo are in the layer controls. "

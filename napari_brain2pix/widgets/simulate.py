@@ -22,13 +22,13 @@ from qtpy.QtWidgets import (
 
 from brain2pix.config.base import resolve
 from brain2pix.config.simulation import SimulationSettings
-from napari_brain2pix._checks import SIGNS, Check, free_folder
 from napari_brain2pix._guard import guarded
+from napari_brain2pix.children.checks import SIGNS, Check, free_folder
 from napari_brain2pix.widgets._parts import Note
 
 if TYPE_CHECKING:
-    from napari_brain2pix._simulate import SampleMaker
     from napari_brain2pix._state import State
+    from napari_brain2pix.children.simulate import SampleMaker
 
 PAUSE_MS = 150  # from the last key to the checks
 LARGEST_SEED = 2**31 - 1

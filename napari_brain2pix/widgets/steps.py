@@ -9,8 +9,8 @@ from napari_brain2pix._steps import STEPS, Status, step_status
 from napari_brain2pix.widgets._parts import Note
 
 if TYPE_CHECKING:
-    from napari_brain2pix._jobs import JobRunner
     from napari_brain2pix._state import State
+    from napari_brain2pix.children.jobs import JobRunner
 
 SIGNS = {"done": "✓", "to do": "●", "missing": "–", "running": "…"}
 

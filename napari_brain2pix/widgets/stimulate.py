@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushBut
 from brain2pix.errors import MissingDataError
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._state import MEAN, RECORDED
-from napari_brain2pix._stimulation import describe_badge, describe_share
+from napari_brain2pix.children.stimulation import describe_badge, describe_share
 from napari_brain2pix.widgets._distance import DistanceBadge
 from napari_brain2pix.widgets._parts import Choice, Note, Notice, NumberSlider, Section
 from napari_brain2pix.widgets.region import RegionPicker
@@ -17,10 +17,10 @@ from napari_brain2pix.widgets.region import RegionPicker
 if TYPE_CHECKING:
     from brain2pix.arrays import SubjectInfo
     from brain2pix.stimulation import StimulationRecord
-    from napari_brain2pix._paint import Painter
     from napari_brain2pix._state import Region, State
-    from napari_brain2pix._stimulation import Stimulation
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.brain.paint import Painter
+    from napari_brain2pix.children.stimulation import Stimulation
+    from napari_brain2pix.folders.workspace import Workspace
 
 # mode: title, lowest, highest and first amplitude, signs around the number, what it does
 MODES: dict[str, tuple[str, float, float, float, tuple[str, str], str]] = {

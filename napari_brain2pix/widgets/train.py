@@ -25,18 +25,18 @@ from brain2pix.config.run import TrainParams
 from brain2pix.data.regions import default_region
 from brain2pix.errors import ConfigError
 from brain2pix.methods.registry import METHODS, resolve_settings
-from napari_brain2pix._checks import SIGNS, Check, free_folder, training_checks
-from napari_brain2pix._fields import fields_of
-from napari_brain2pix._forms import SettingsForm, make_editor
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._jobs import RESUMABLE, standing_of
+from napari_brain2pix.children.checks import SIGNS, Check, free_folder, training_checks
+from napari_brain2pix.children.jobs import RESUMABLE, standing_of
+from napari_brain2pix.widgets._fields import fields_of
+from napari_brain2pix.widgets._forms import SettingsForm, make_editor
 from napari_brain2pix.widgets._parts import Note
 
 if TYPE_CHECKING:
-    from napari_brain2pix._devices import DeviceQuestion
-    from napari_brain2pix._jobs import JobRunner
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.children.devices import DeviceQuestion
+    from napari_brain2pix.children.jobs import JobRunner
+    from napari_brain2pix.folders.workspace import Workspace
 
 PAUSE_MS = 150  # from the last key to the checks
 ASIDE = ("seed", "image_size")  # of the job's own parameters, what the form asks for

@@ -8,9 +8,9 @@ from napari_brain2pix._guard import guarded
 from napari_brain2pix.widgets._parts import Choice, Note
 
 if TYPE_CHECKING:
-    from napari_brain2pix._scene import Scene
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.brain.scene import Scene
+    from napari_brain2pix.folders.workspace import Workspace
 
 
 class ViewBar(QWidget):

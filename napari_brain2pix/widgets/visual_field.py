@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from brain2pix.arrays import RetinotopicMap
-    from napari_brain2pix._maps import MapKind, MapView
+    from napari_brain2pix.brain.maps import MapKind, MapView
 
 GRAIN = 181  # pixels of the painted field
 WHITE = QColor(250, 250, 250)

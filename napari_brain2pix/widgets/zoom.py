@@ -7,17 +7,17 @@ from qtpy.QtGui import QGuiApplication, QKeySequence, QPainter, QPixmap
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from brain2pix.data.image_scores import SCORES
-from napari_brain2pix._comparison import written
 from napari_brain2pix._guard import guarded, guarded_paint, painting
+from napari_brain2pix.children.comparison import written
 from napari_brain2pix.widgets._parts import Choice, pixmap_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_brain2pix._comparison import Comparison
-    from napari_brain2pix._pictures import Run
     from napari_brain2pix._state import State
+    from napari_brain2pix.children.comparison import Comparison
+    from napari_brain2pix.folders.pictures import Run
 
 MOST_ZOOM, STEP = 40.0, 1.25
 PANE, REST = 300, QSize(40, 150)  # px: a picture at first, and what stands around all of them

@@ -112,7 +112,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def dock(viewer: Any, qtbot: Any) -> Iterator[Any]:
     """Our dock as the Plugins menu opens it."""
-    from napari_brain2pix._jobs import _LEFT_ALONE
+    from napari_brain2pix.children.jobs import _LEFT_ALONE
 
     _, widget = viewer.window.add_plugin_dock_widget("napari-brain2pix", "brain2pix")
     qtbot.waitUntil(lambda: widget._settled, timeout=5000)

@@ -17,10 +17,10 @@ from brain2pix.data.subject import open_subject
 from brain2pix.errors import DataFormatError
 from brain2pix.simulation import load_truth
 from napari_brain2pix import _state
-from napari_brain2pix._contents import contents
-from napari_brain2pix._simulate import SampleMaker
 from napari_brain2pix._state import State
-from napari_brain2pix._workspace import open_workspace
+from napari_brain2pix.children.simulate import SampleMaker
+from napari_brain2pix.folders.contents import contents
+from napari_brain2pix.folders.workspace import open_workspace
 from napari_brain2pix.widgets.data import DataPanel
 from napari_brain2pix.widgets.head import SubjectHead
 

@@ -16,9 +16,9 @@ from skimage.metrics import structural_similarity
 from brain2pix.compute.spec import JobSpec
 from brain2pix.data.image_scores import cached_scores, fingerprint
 from brain2pix.files import write_json
-from napari_brain2pix._comparison import Comparison
-from napari_brain2pix._pictures import Pictures, Run
 from napari_brain2pix._state import State
+from napari_brain2pix.children.comparison import Comparison
+from napari_brain2pix.folders.pictures import Pictures, Run
 from napari_brain2pix.widgets._parts import picture_of_widget
 from napari_brain2pix.widgets.gallery import Gallery
 

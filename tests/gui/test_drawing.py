@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from brain2pix.arrays import RetinotopicMap
-from napari_brain2pix._cortex import Shape, area_borders, build_cortex, label_places, place_flat, place_inflated, vertex_normals
-from napari_brain2pix._layers import faded_map_layer, map_layer, vertex_colours
-from napari_brain2pix._maps import map_kinds, map_view, threshold_range
-from napari_brain2pix._workspace import open_workspace
+from napari_brain2pix.brain.cortex import Shape, area_borders, build_cortex, label_places, place_flat, place_inflated, vertex_normals
+from napari_brain2pix.brain.layers import faded_map_layer, map_layer, vertex_colours
+from napari_brain2pix.brain.maps import map_kinds, map_view, threshold_range
+from napari_brain2pix.folders.workspace import open_workspace
 
 
 def sheet(n: int = 21) -> Shape:

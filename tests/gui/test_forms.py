@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt
 
 from brain2pix.config.base import Settings, preset_names
 from brain2pix.methods.registry import METHODS, resolve_settings, settings_class
-from napari_brain2pix._fields import fields_of, title_of
-from napari_brain2pix._forms import IntField, SettingsForm
+from napari_brain2pix.widgets._fields import fields_of, title_of
+from napari_brain2pix.widgets._forms import IntField, SettingsForm
 
 
 class Inner(Settings):

@@ -10,10 +10,10 @@ from qtpy.QtWidgets import QApplication, QWidget
 from vispy.scene import ViewBox
 
 from brain2pix.anatomy.transforms import world_to_voxel
-from napari_brain2pix._layers import CHOSEN, CHOSEN_COLOUR, CHOSEN_DOTS
-from napari_brain2pix._pick import CortexPicker, vertices_of
-from napari_brain2pix._scene import PLANE_ORDER
-from napari_brain2pix._selection import describe_selection
+from napari_brain2pix.brain.layers import CHOSEN, CHOSEN_COLOUR, CHOSEN_DOTS
+from napari_brain2pix.brain.pick import CortexPicker, vertices_of
+from napari_brain2pix.brain.scene import PLANE_ORDER
+from napari_brain2pix.brain.selection import describe_selection
 
 LEFT_BUTTON = Qt.MouseButton.LeftButton
 SURFACES = ("inflated", "flat", "sphere")

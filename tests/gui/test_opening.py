@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
 from brain2pix.errors import DataFormatError, MissingDataError
-from napari_brain2pix._workspace import find_subject, open_workspace
+from napari_brain2pix.folders.workspace import find_subject, open_workspace
 
 
 def test_bad_folders_are_explained_in_the_dock(viewer, dock, tiny_copy, tmp_path) -> None:

@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QWidget
 import napari_brain2pix
 from brain2pix.data.subject import open_subject
 from brain2pix.errors import ConfigError
-from napari_brain2pix._cortex import build_cortex
 from napari_brain2pix._guard import guarded, guarded_paint, painting
-from napari_brain2pix._pick import CortexPicker, ShapePicker, rows_at, voxel_at, voxel_on_ray
-from napari_brain2pix._workspace import open_workspace
+from napari_brain2pix.brain.cortex import build_cortex
+from napari_brain2pix.brain.pick import CortexPicker, ShapePicker, rows_at, voxel_at, voxel_on_ray
+from napari_brain2pix.folders.workspace import open_workspace
 
 HANDLERS = {"paintEvent", "event", "eventFilter", "resizeEvent", "changeEvent", "keyPressEvent", "mousePressEvent", "mouseReleaseEvent"}
 

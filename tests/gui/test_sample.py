@@ -14,9 +14,9 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_brain2pix import _sample_data as sample
-from napari_brain2pix._simulate import SampleMaker
 from napari_brain2pix._state import State
-from napari_brain2pix._workspace import open_workspace
+from napari_brain2pix.children.simulate import SampleMaker
+from napari_brain2pix.folders.workspace import open_workspace
 from napari_brain2pix.widgets.simulate import SimulateForm, place_check
 
 MOST_BYTES = 2_000_000
@@ -89,7 +89,7 @@ def test_the_button_opens_it_with_maps_pictures_and_a_live_decoder_that_agrees(u
     answers: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
     dock.live.answered.connect(lambda *answer: answers.append(answer))
     qtbot.waitUntil(lambda: {"base", "stimulated"} <= {answer[0] for answer in answers}, timeout=120_000)
-    from napari_brain2pix._live import picture_bytes
+    from napari_brain2pix.children.live import picture_bytes
     from napari_brain2pix.widgets._parts import picture_of
 
     _, request, answer = next(answer for answer in answers if answer[0] == "base")

@@ -18,11 +18,11 @@ from brain2pix.errors import ConfigError
 from brain2pix.events import Finished, Metric, Preview, Progress, Started
 from brain2pix.files import write_json
 from brain2pix.training.run_folder import RunFolder
-from napari_brain2pix._checks import training_checks
-from napari_brain2pix._jobs import JobRunner
-from napari_brain2pix._record import EventTail, JobProgress, duration
 from napari_brain2pix._state import State
-from napari_brain2pix._workspace import open_workspace
+from napari_brain2pix.children.checks import training_checks
+from napari_brain2pix.children.jobs import JobRunner
+from napari_brain2pix.children.record import EventTail, JobProgress, duration
+from napari_brain2pix.folders.workspace import open_workspace
 from napari_brain2pix.widgets.loss_plot import MOST, Curve
 
 WAIT_MS = 120_000  # the child imports torch; shared machines are slow

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from brain2pix.data.hemifield import check_sides
 from brain2pix.data.summary import summarise
 from brain2pix.errors import Brain2PixError
-from napari_brain2pix._layers import NOT_AREAS
 
 if TYPE_CHECKING:
     from brain2pix.data.hemifield import HemifieldCheck, SideCheck
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.folders.workspace import Workspace
 
+NOT_AREAS = frozenset({"L", "R", "all", "outside", "nonvisual", "other"})
 SIGNS = {"done": "✓", "missing": "–", "mind": "⚠", "": ""}
 SIDES = {"L": "left", "R": "right"}
 WHITE_AND_PIAL, DISPLAYS = ("white", "pial"), ("inflated", "flat", "sphere")

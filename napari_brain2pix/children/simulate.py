@@ -12,9 +12,9 @@ from brain2pix.compute.spec import JobSpec
 from brain2pix.errors import Brain2PixError, ComputeError
 from brain2pix.files import remove_half_written
 from napari_brain2pix import _sample_data as sample
-from napari_brain2pix._child import end_child
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._jobs import JobRunner
+from napari_brain2pix.children.child import end_child
+from napari_brain2pix.children.jobs import JobRunner
 
 if TYPE_CHECKING:
     from brain2pix.events import Event

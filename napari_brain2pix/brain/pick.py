@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from brain2pix.arrays import RetinotopicMap
     from brain2pix.data.subject import Subject
-    from napari_brain2pix._cortex import Cortex, Shape
+    from napari_brain2pix.brain.cortex import Cortex, Shape
 
 PARALLEL = 1e-12  # determinant below which a ray runs along a triangle
 

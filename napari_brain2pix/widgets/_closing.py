@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 if TYPE_CHECKING:
-    from napari_brain2pix._jobs import JobRunner
+    from napari_brain2pix.children.jobs import JobRunner
 
 GOES_ON, STOPS, STAY = "goes on", "stops", "stay"
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QProcess, Signal
 
-from napari_brain2pix._child import end_child
 from napari_brain2pix._guard import guarded
+from napari_brain2pix.children.child import end_child
 
 if TYPE_CHECKING:
     from napari_brain2pix._state import State

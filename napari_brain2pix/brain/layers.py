@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brain2pix.errors import MissingDataError
-from napari_brain2pix._cortex import area_borders, label_places, shade
+from napari_brain2pix.brain.cortex import area_borders, label_places, shade
+from napari_brain2pix.folders.contents import NOT_AREAS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from brain2pix.data.subject import Subject
-    from napari_brain2pix._cortex import Cortex, Shape
-    from napari_brain2pix._maps import MapView
+    from napari_brain2pix.brain.cortex import Cortex, Shape
+    from napari_brain2pix.brain.maps import MapView
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 
@@ -29,7 +30,6 @@ SPACE = {"units": ("mm", "mm", "mm"), "axis_labels": ("R", "A", "S")}
 # Okabe-Ito, safe for colour-blind eyes; V1-V3 first, then the category areas in turn
 EARLY = {"V1": "#0072B2", "V2": "#E69F00", "V3": "#009E73", "hV4": "#F0E442"}
 OTHERS = ("#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-NOT_AREAS = frozenset({"L", "R", "all", "outside", "nonvisual", "other"})
 MAP_RELIEF = 0.35  # of the relief that the cortex around a map has
 OUTLINE_MM, MOST_CELLS = 0.6, 48e6
 GLASS_LOOK = (0.35, 1.0, -0.35)  # of the first look at the 3-D volume

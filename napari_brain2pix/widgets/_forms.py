@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 )
 
 from brain2pix.config.base import merge, nest
-from napari_brain2pix._fields import Field, fields_of, title_of, value_at
 from napari_brain2pix._guard import guarded
+from napari_brain2pix.widgets._fields import Field, fields_of, title_of, value_at
 from napari_brain2pix.widgets._parts import Note
 
 if TYPE_CHECKING:

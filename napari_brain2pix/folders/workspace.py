@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brain2pix.errors import Brain2PixError, DataFormatError, MissingDataError
-from napari_brain2pix._pictures import Pictures, json_of, picture_places, read_pictures, read_test_images, with_runs_of_demo
+from napari_brain2pix.folders.pictures import Pictures, json_of, picture_places, read_pictures, read_test_images, with_runs_of_demo
 
 if TYPE_CHECKING:
     from brain2pix.arrays import RetinotopicMap

@@ -8,15 +8,15 @@ from qtpy.QtCore import QObject, Signal
 
 from brain2pix.data.image_scores import SCORES, Mean
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._pictures import Pictures, runs_to_add, score_again
-from napari_brain2pix._scoring import Scorer
+from napari_brain2pix.children.scoring import Scorer
+from napari_brain2pix.folders.pictures import Pictures, runs_to_add, score_again
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_brain2pix._pictures import Run
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.folders.pictures import Run
+    from napari_brain2pix.folders.workspace import Workspace
 
 MOST = 4  # runs whose pictures are shown at once
 SORTS = {"name": "Name", "best": "Best first", "worst": "Worst first"}

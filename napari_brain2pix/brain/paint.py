@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_brain2pix import _layers as layers
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._state import PAINTED
+from napari_brain2pix.brain import layers
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.folders.workspace import Workspace
 
 NAME = "painted"
 KEY = "brain2pix painted"  # in the layer's metadata: it is the user's own, and not removed with ours

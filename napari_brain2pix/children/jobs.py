@@ -24,7 +24,7 @@ from brain2pix.files import write_json
 from brain2pix.training.run_folder import RunFolder
 from napari_brain2pix import _sample_data as sample
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._record import EventTail, JobProgress, last_words
+from napari_brain2pix.children.record import EventTail, JobProgress, last_words
 
 if TYPE_CHECKING:
     from napari_brain2pix._state import State

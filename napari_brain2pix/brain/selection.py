@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain2pix.figures.colormaps import visible
-from napari_brain2pix._layers import area_parts
-from napari_brain2pix._pick import vertices_of
+from napari_brain2pix.brain.layers import area_parts
+from napari_brain2pix.brain.pick import vertices_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from brain2pix.arrays import RetinotopicMap
     from brain2pix.data.subject import Subject
-    from napari_brain2pix._cortex import Cortex
-    from napari_brain2pix._maps import MapView
     from napari_brain2pix._state import Selection, State
+    from napari_brain2pix.brain.cortex import Cortex
+    from napari_brain2pix.brain.maps import MapView
 
 NOTHING = "Click a voxel, the cortex or the visual field to see what belongs together. Escape clears."
 SIDES = {"L": "left", "R": "right"}

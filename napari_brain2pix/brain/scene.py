@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_brain2pix import _layers as layers
-from napari_brain2pix._cortex import Cortex, build_cortex
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._pick import CortexPicker, vertices_of, voxel_at, voxel_on_ray
+from napari_brain2pix.brain import layers
+from napari_brain2pix.brain.cortex import Cortex, build_cortex
+from napari_brain2pix.brain.pick import CortexPicker, vertices_of, voxel_at, voxel_on_ray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-    from napari_brain2pix._maps import MapView
     from napari_brain2pix._state import Selection, State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.brain.maps import MapView
+    from napari_brain2pix.folders.workspace import Workspace
 
 VIEWS = ("volume", "inflated", "flat", "sphere")
 PLANES = ("axial", "coronal", "sagittal", "3d")

@@ -6,14 +6,14 @@ from qtpy.QtCore import QObject
 
 from brain2pix.arrays import SubjectInfo
 from napari_brain2pix._guard import guarded
-from napari_brain2pix._live import picture_bytes
-from napari_brain2pix._stimulation import Stimulation, describe_request
+from napari_brain2pix.children.live import picture_bytes
+from napari_brain2pix.children.stimulation import Stimulation, describe_request
 from napari_brain2pix.widgets._parts import picture_of
 
 if TYPE_CHECKING:
-    from napari_brain2pix._live import LiveDecoder
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.children.live import LiveDecoder
+    from napari_brain2pix.folders.workspace import Workspace
     from napari_brain2pix.widgets.gallery import Gallery
     from napari_brain2pix.widgets.stimulate import StimulatePanel
 

@@ -11,8 +11,8 @@ from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from brain2pix.config.export import command_line
 from brain2pix.files import atomic_path, write_json
-from napari_brain2pix._child import end_child
 from napari_brain2pix._guard import guarded
+from napari_brain2pix.children.child import end_child
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from brain2pix.config.export import ExportSettings
     from napari_brain2pix._state import State
-    from napari_brain2pix._workspace import Workspace
+    from napari_brain2pix.folders.workspace import Workspace
 
 GRACE_MS = 15_000  # from asking the child to stop to ending it: it may be in the middle of a figure
 STAGING = ".writing-export-*"

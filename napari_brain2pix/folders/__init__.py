@@ -1,0 +1,1 @@
+"""What an opened folder holds: subject, maps, models, pictures. No Qt, no napari."""
