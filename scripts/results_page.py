@@ -42,12 +42,12 @@ def make_page(groups: dict[str, list[Sheet]]) -> str:
 def introduction(preset: str, groups: dict[str, list[Sheet]]) -> str:
     commands = []
     for method, group in groups.items():
-        seeds = " ".join(str(sheet.seed) for sheet in group)
-        rows = "full" if all(sheet.values["ssim"].get("shuffled") is not None for sheet in group) else "short"
-        command = (
-            f"brain2pix demo --scores {rows} --method {method} --preset {preset} --seed $seed --no-window --out {preset}-{method}-$seed"
-        )
-        commands.append(f"for seed in {seeds}; do {command}; done")
+        for rows, whole in (("full", True), ("short", False)):
+            seeds = " ".join(str(sheet.seed) for sheet in group if (sheet.values["ssim"].get("shuffled") is not None) is whole)
+            command = (
+                f"brain2pix demo --scores {rows} --method {method} --preset {preset} --seed $seed --no-window --out {preset}-{method}-$seed"
+            )
+            commands += [f"for seed in {seeds}; do {command}; done"] if seeds else []
     commands.append(f"scripts/results_page.py {preset}-* --write docs/results.md")
     n_images = next((line.n for group in groups.values() for sheet in group for line in sheet.lines if line.part == "ssim"), None)
     return "\n".join(
