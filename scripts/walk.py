@@ -1,6 +1,6 @@
 """Walk through the first minutes of a new user in the real window, and leave screenshots and a log of what was clicked.
 
-usage: .venv/bin/python scripts/walk.py [--out build/walk]      (make walk starts it on a virtual display)
+usage: .venv/bin/python scripts/walk.py [--out build/walk] [--guide docs/images/guide]      (make walk starts it on a virtual display)
 
 Every part checks what the user would look for; the first that is missing ends the walk with a picture and an exit code.
 """
@@ -17,12 +17,30 @@ from _hands import Lost, Walk
 SIZE = (1600, 1000)
 PATIENCE_S = 420.0  # for a training of seconds, on a busy machine
 PLUGIN_ENTRY = "brain2pix"
+# pictures that the user guide shows
+GUIDE = (
+    "first-look",
+    "data",
+    "train",
+    "training",
+    "click-on-the-cortex",
+    "click-in-the-visual-field",
+    "decode-worst-first",
+    "enlarged",
+    "stimulate-V2",
+    "painted",
+    "export",
+    "keys",
+)
+COLOURS = 256  # of a picture in the guide: a fourth of the size
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/walk"), help="folder for screenshots and log")
-    out = parser.parse_args().out.resolve()
+    parser.add_argument("--guide", type=Path, metavar="FOLDER", help="also write the pictures of the user guide there")
+    options = parser.parse_args()
+    out = options.out.resolve()
     with tempfile.TemporaryDirectory(prefix="brain2pix-walk-") as home:
         # a new user: nothing in the cache, napari as it comes
         os.environ["NAPARI_CONFIG"] = str(Path(home) / "settings.yaml")
@@ -35,7 +53,19 @@ def main() -> int:
             walk.say(f"LOST: {lost}")
             return 1
     walk.say("the walk is over; all was found")
+    if options.guide is not None:
+        write_guide(out, options.guide)
     return 0
+
+
+def write_guide(out: Path, folder: Path) -> None:
+    """Write the pictures of the user guide, small."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in GUIDE:
+        (file,) = out.glob(f"[0-9][0-9]-{name}.png")
+        Image.open(file).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
 
 
 def _walk(walk: Walk, home: Path) -> None:
@@ -271,7 +301,6 @@ def light(walk: Walk, viewer: Any, dock: Any) -> None:
 def close(walk: Walk, viewer: Any, dock: Any) -> None:
     """Close the window while a job is going on: it asks."""
     walk.click(dock.steps.buttons["train"])
-    dock.train.form.load(dock.train.form.settings) if hasattr(dock.train.form, "settings") else None
     walk.click(dock.train.start_button)
     walk.see("a job", lambda: dock.runner.standing == "running", 60)
     asked: list[str] = []

@@ -43,10 +43,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file in one process (its fixtures are made once), and all GUI tests in the same one (its first viewer is slow)."""
+    """Keep a file in one process: its fixtures are made once."""
     for item in items:
         file = item.path.relative_to(Path(__file__).parent)
-        item.add_marker(pytest.mark.xdist_group("gui" if file.parts[0] == "gui" else file.as_posix()))
+        item.add_marker(pytest.mark.xdist_group(file.as_posix()))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -65,7 +65,7 @@ class Scene:
     # -- what is shown ------------------------------------------------------------------------------------------------
 
     def show(self, workspace: "Workspace", found: "MapView | None") -> None:
-        """Replace everything of ours in the viewer by a workspace, first as a volume."""
+        """Replace everything of ours in the viewer by a workspace; a view is to be set then."""
         self.clear()
         self.workspace, self._map = workspace, found
         subject, folder = workspace.subject, workspace.folder
@@ -82,7 +82,6 @@ class Scene:
         self._add(layers.area_layer(subject, folder, self._finer))
         self._add(layers.region_layer(subject, self._region, folder, self._finer))
         self._add(layers.chosen_layer(subject, self._chosen, folder, self._finer))
-        self.set_view("volume")
 
     def clear(self) -> None:
         """Remove our layers and labels; other people's stay."""

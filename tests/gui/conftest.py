@@ -100,11 +100,13 @@ def viewer(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Cache of a new user: no demo of the developer's, no job of the other test process."""
+    """Cache of a new user: no demo of the developer's, no job of the other test process. Children need not be polite to a waiting test."""
     from napari_brain2pix import _sample_data
+    from napari_brain2pix.children import jobs
 
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "NICE", 0)
         patch.setattr(_sample_data, "cache_folder", lambda: folder)
         yield
 

@@ -23,7 +23,7 @@ def press(qtbot, dock, key: str) -> None:
     qtbot.keyClick(window, key.lower())
 
 
-def test_steps_say_how_they_stand_and_turn_the_page(dock, mapped, tiny_subject, qtbot) -> None:
+def test_steps_say_how_they_stand_and_turn_the_page(dock, viewer, mapped, tiny_subject, qtbot) -> None:
     marks = {name: status.mark for name, status in dock.steps.status.items()}
     assert marks == {"data": "to do", "train": "missing", "maps": "missing", "decode": "missing", "stimulate": "missing"}
     assert "Open a subject" in dock.steps.line.text() and dock.state.step == "data"
@@ -37,7 +37,13 @@ def test_steps_say_how_they_stand_and_turn_the_page(dock, mapped, tiny_subject, 
         "decode": "missing",
         "stimulate": "missing",
     }
+    frames = []
+    drawn = viewer.window._qt_viewer.canvas._scene_canvas.events.draw
+    drawn.connect(frames.append)
     dock.open(mapped)  # maps and pictures, no model
+    assert not frames, "no frame of a half-made scene"
+    qtbot.waitUntil(lambda: bool(frames), timeout=5000)
+    drawn.disconnect(frames.append)
     assert dock.state.step == "maps"
     assert dock.steps.status["maps"].mark == "done" and dock.steps.status["decode"].mark == "done"
     assert dock.steps.status["stimulate"].mark == "missing" and "Train a model" in dock.steps.status["stimulate"].words

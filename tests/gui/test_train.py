@@ -69,7 +69,8 @@ def gone(number: int) -> bool:
         return True
 
 
-def test_a_training_from_the_click_to_the_picture(train, dock, qtbot) -> None:
+def test_a_training_from_the_click_to_the_picture(train, dock, qtbot, monkeypatch) -> None:
+    monkeypatch.setattr("napari_brain2pix.children.jobs.NICE", 10)  # as it is for users
     assert all(check.level != "stop" for check in train.checks)
     said = train.findings.text()
     assert "training pairs" in said and "images without responses" in said and "the folder is free" in said and "GB free" in said

@@ -70,7 +70,10 @@ def build(model: type[Model], values: dict[str, Any]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(model, problem) for problem in error.errors())) from None
+        problems = error.errors()
+        # a list with a bad item is also too short, pydantic says: only the item tells what to mend
+        inner = {problem["loc"][:length] for problem in problems for length in range(1, len(problem["loc"]))}
+        raise ConfigError("; ".join(_explain(model, problem) for problem in problems if problem["loc"] not in inner)) from None
 
 
 def nest(dotted: dict[str, Any]) -> dict[str, Any]:

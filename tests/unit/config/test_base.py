@@ -3,7 +3,8 @@
 import pytest
 from pydantic import Field
 
-from brain2pix.config.base import Settings, merge, nest, preset_names, resolve
+from brain2pix.config.base import Settings, build, merge, nest, preset_names, resolve
+from brain2pix.config.export import ExportSettings
 from brain2pix.config.simulation import SimulationSettings
 from brain2pix.errors import ConfigError, MissingDataError
 
@@ -44,6 +45,12 @@ def test_a_wrong_option_is_named_with_what_is_valid(changes, words):
     with pytest.raises(ConfigError) as error:
         Outer().with_changes(changes)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_bad_item_of_a_list_is_told_once():
+    with pytest.raises(ConfigError) as error:
+        build(ExportSettings, {"folder": "a", "out": "b", "what": ["map"]})
+    assert "'what.0'" in str(error.value) and ";" not in str(error.value)
 
 
 def test_an_unknown_preset_names_the_nearest():
