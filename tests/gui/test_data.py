@@ -185,7 +185,8 @@ def test_a_series_beside_a_subject_moves_neither_slices_nor_letters(viewer, dock
     left, before = viewer.canvas.overlays["brain2pix left"], viewer.dims.point
     series = save_nifti(tmp_path / "bold.nii.gz", rng.normal(size=(*SHAPE, 3)).astype(np.float32), np.eye(4))
     dock.data.files_chosen.emit([str(series)])
-    assert viewer.dims.ndim == 4 and viewer.dims.point[1:] == pytest.approx(before, abs=0.3), "the same slice: napari's sliders move in steps of .57 mm"
+    # the same slices: napari's sliders move in steps of .57 mm
+    assert viewer.dims.ndim == 4 and viewer.dims.point[1:] == pytest.approx(before, abs=0.3)
     for plane, letter in (("coronal", True), ("axial", True), ("sagittal", False), ("3d", True)):
         dock.state.set_view("volume", plane)
         assert left.visible == letter and (not letter or left.text == "L"), plane
