@@ -32,7 +32,7 @@ GUIDE = (
     "export",
     "keys",
 )
-COLOURS = 256  # of a picture in the guide: a fourth of the size
+COLOURS = 256  # of a picture in the guide: half the size
 
 
 def main() -> int:
@@ -65,7 +65,8 @@ def write_guide(out: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in GUIDE:
         (file,) = out.glob(f"[0-9][0-9]-{name}.png")
-        Image.open(file).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
+        whole = Image.open(file).convert("RGB")
+        whole.quantize(palette=whole.quantize(COLOURS), dither=Image.Dither.FLOYDSTEINBERG).save(folder / f"{name}.png", optimize=True)
 
 
 def _walk(walk: Walk, home: Path) -> None:
