@@ -115,6 +115,8 @@ class Stimulating(QObject):
         if any(request[key] != wanted[key] for key in place):
             return  # something else was chosen meanwhile
         if answer.get("error"):
+            self._result = ""
+            self.panel.show_state("")
             self.panel.show_problem(str(answer["error"]))
             self._show_nothing("nothing to show: see the message on the right")
             return

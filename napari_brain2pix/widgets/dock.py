@@ -225,6 +225,7 @@ class BrainDock(QWidget):
             self.export_dialog = ExportDialog(self.state, self._canvas_picture, self)
         self.export_dialog.show()
         self.export_dialog.raise_()
+        self.export_dialog.activateWindow()  # the keys are its own now
 
     def _canvas_picture(self, scale: int) -> Any:
         return self.viewer.screenshot(canvas_only=True, scale=scale, flash=False)
