@@ -37,7 +37,8 @@ EMPTY = (
     "<b>Simulated subject</b> with no data at hand: a person made by the program, whose truth is known."
 )
 FILES = "Volumes and surfaces (*.nii *.nii.gz *.gii);;All files (*)"
-AREA, TODO = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
+# data of a row: the area that a click on it chooses; whether it is the advice below a missing part, which spans both columns
+AREA, ADVICE = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 NAMES_SHARE = 0.42  # of the width, at most
 FOLDED = ("Stimuli", "Trials", "Models")  # long lists that few ask for first
 
@@ -254,10 +255,10 @@ class ContentsTree(QTreeWidget):
             font.setBold(True)
             item.setFont(0, font)
         if row.todo:
-            todo = QTreeWidgetItem([row.todo])
-            todo.setData(0, TODO, True)
-            todo.setToolTip(0, row.todo)
-            item.addChild(todo)
+            advice = QTreeWidgetItem([row.todo])
+            advice.setData(0, ADVICE, True)
+            advice.setToolTip(0, row.todo)
+            item.addChild(advice)
         for part in row.parts:
             item.addChild(self._item(part))
         return item
@@ -269,7 +270,7 @@ class ContentsTree(QTreeWidget):
         """Give what is to be done the whole width; only possible once it is in the tree."""
         for number in range(above.childCount()):
             item = above.child(number)
-            if item.data(0, TODO):
+            if item.data(0, ADVICE):
                 item.setFirstColumnSpanned(True)
             self._span(item)
 
@@ -335,7 +336,7 @@ class ContentsTree(QTreeWidget):
 
     def _share_width(self) -> None:
         """Give the names what they need, but not more than their share."""
-        needed = [self._width(item) for item in self._in_order() if self._is_shown(item) and not item.data(0, TODO)]
+        needed = [self._width(item) for item in self._in_order() if self._is_shown(item) and not item.data(0, ADVICE)]
         share = int(NAMES_SHARE * self.viewport().width())
         self.header().resizeSection(0, min(max(needed, default=0), share))
 
@@ -345,11 +346,11 @@ class ContentsTree(QTreeWidget):
 
     def _height(self, item: QTreeWidgetItem) -> int:
         """Make a row as high as its text, which wraps."""
-        todo = bool(item.data(0, TODO))
-        left = self.indentation() * (1 + self._depth(item)) if todo else self.columnWidth(0)
+        advice = bool(item.data(0, ADVICE))
+        left = self.indentation() * (1 + self._depth(item)) if advice else self.columnWidth(0)
         room = max(self.viewport().width() - left - 10, 60)
         metrics = self.fontMetrics()
-        box = metrics.boundingRect(0, 0, room, 10_000, Qt.TextFlag.TextWordWrap, item.text(0 if todo else 1))
+        box = metrics.boundingRect(0, 0, room, 10_000, Qt.TextFlag.TextWordWrap, item.text(0 if advice else 1))
         height = max(box.height(), metrics.height()) + 4
         for column in (0, 1):
             item.setSizeHint(column, QSize(10, height))
