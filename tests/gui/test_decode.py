@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -259,21 +258,15 @@ def test_five_thousand_pairs_scroll(qtbot) -> None:
     gallery.show()
     qtbot.waitExposed(gallery)
     state.base = ids[0]
-    began_s = time.perf_counter()
     state.opened.emit(SimpleNamespace(folder=Path("nowhere"), pictures=Pictures(ids, pictures, (run,))))
     gallery.thumbnails.grab()
-    shown_s = time.perf_counter() - began_s
     painted = len(gallery.model.painted)
     assert 4 <= painted < 100, "only what is in view is painted"
     bar = gallery.thumbnails.verticalScrollBar()
     assert bar.maximum() > n / 20 * 56, "even twenty pairs in a row need this height"
-    began_s = time.perf_counter()
     for step in range(1, 21):
         bar.setValue(bar.maximum() * step // 20)
         gallery.thumbnails.grab()
-    scrolled_s = (time.perf_counter() - began_s) / 20
-    print(f"5,000 pairs: shown in {shown_s:.3f} s, a jump of 250 pairs in {scrolled_s:.4f} s")
-    assert shown_s < 5 and scrolled_s < 0.5
     assert len(gallery.model.painted) < 25 * painted
     qtbot.keyClick(gallery.thumbnails, Qt.Key.Key_End)
     assert state.base == ids[-1]

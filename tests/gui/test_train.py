@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -331,11 +330,9 @@ def test_curves_take_back_what_a_resumed_run_says_again_and_stay_small() -> None
         curve.add(step, step * 0.5)
     assert curve.steps == [1, 2, 3, 4, 5] and curve.values == [0.5, 1.0, 1.5, 2.0, 2.5]
     long = Curve()
-    began_s = time.monotonic()
     for step in range(20 * MOST):
         long.add(step, 1.0)
     assert MOST / 2 <= len(long.steps) <= MOST and long.steps[0] == 0
-    assert time.monotonic() - began_s < 5
 
 
 def test_an_opened_run_shows_what_its_jobs_made(demo, tiny_subject, tmp_path) -> None:
