@@ -17,12 +17,13 @@ _RANDOM_LETTERS = 8  # that `tempfile` puts at the end of a name
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, mode: int | None = None) -> Iterator[Path]:
     """Give a path in the same folder to write to; it becomes `target` only if the block ends without an error.
 
     Parameters
     ----------
     target : Path, a file. The suffixes are kept, so that libraries that look at them (``.nii.gz``) agree.
+    mode : int or None, permissions; None: what the user's umask leaves. Until it is complete, only its owner can read it
 
     Raises
     ------
@@ -38,7 +39,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
-        beside.chmod(0o666 & ~_umask())
+        beside.chmod(0o666 & ~_umask() if mode is None else mode)
         beside.replace(target)
     except BaseException as error:
         beside.unlink(missing_ok=True)

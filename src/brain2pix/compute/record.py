@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from brain2pix.events import Message, Metric, to_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from brain2pix.events import Event, EventSink
@@ -31,11 +31,13 @@ class Recorder:
     ----------
     folder : RunFolder
     attempt : int
+    tell : callable or None, takes each line too, as JSON values
     """
 
-    def __init__(self, folder: "RunFolder", attempt: int) -> None:
+    def __init__(self, folder: "RunFolder", attempt: int, tell: "Callable[[dict[str, Any]], None] | None" = None) -> None:
         self._job = folder.path.name
         self._attempt = attempt
+        self._tell = tell
         self._sequence = 0
         self._events = _Lines(folder.events)
         self._metrics = _Lines(folder.metrics)
@@ -48,6 +50,8 @@ class Recorder:
         now = round(time.time(), 3)
         line = {"v": VERSION, "job": self._job, "attempt": self._attempt, "seq": self._sequence, "t": now, **to_dict(event)}
         self._events.write(json.dumps(line, ensure_ascii=False))
+        if self._tell is not None:
+            self._tell(line)
         if isinstance(event, Metric):
             self._metrics.write(_csv((now, self._attempt, event.stage, event.step, event.name, repr(event.value))))
 

@@ -10,6 +10,7 @@ import socket
 import time
 import traceback
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,8 @@ from brain2pix.files import write_json
 from brain2pix.training.run_folder import RunFolder, versions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from brain2pix.config.base import Settings
     from brain2pix.events import Event, EventSink
 
@@ -33,7 +36,23 @@ Outcome = Literal["finished", "already finished", "cancelled"]
 _OTHER_HOST_S = 600
 
 
-def run_job(spec: JobSpec, sink: "EventSink" = ignore, cancel: CancelToken | None = None) -> Outcome:
+@dataclass(frozen=True)
+class Supervisor:
+    """Whoever runs jobs for others and knows how each of them stands.
+
+    Parameters
+    ----------
+    server : str, its id. It runs a job once at a time, so that an attempt of its own that a folder calls running has ended with its process
+    task : str, what it calls this order; it stands in the status
+    tell : callable, takes each line of the record as it is written
+    """
+
+    server: str
+    task: str
+    tell: "Callable[[dict[str, Any]], None]"
+
+
+def run_job(spec: JobSpec, sink: "EventSink" = ignore, cancel: CancelToken | None = None, supervisor: Supervisor | None = None) -> Outcome:
     """Run a job to its end, or go on with it where it was interrupted.
 
     Parameters
@@ -41,6 +60,7 @@ def run_job(spec: JobSpec, sink: "EventSink" = ignore, cancel: CancelToken | Non
     spec : JobSpec
     sink : callable, takes events as they happen; the run folder records them anyway
     cancel : CancelToken or None; the file ``CANCEL`` in the run folder stops the job too
+    supervisor : Supervisor or None
 
     Returns
     -------
@@ -55,7 +75,7 @@ def run_job(spec: JobSpec, sink: "EventSink" = ignore, cancel: CancelToken | Non
     params = build(kind.params, spec.params)
     if spec.folder is None:
         return _run_without_folder(kind, params, sink, cancel or CancelToken())
-    return _Run(spec, kind, params, RunFolder(spec.folder.absolute()), sink, cancel).run()
+    return _Run(spec, kind, params, RunFolder(spec.folder.absolute()), sink, cancel, supervisor).run()
 
 
 def run_state(folder: RunFolder) -> str:
@@ -65,9 +85,23 @@ def run_state(folder: RunFolder) -> str:
     return "interrupted" if state == "running" and not _alive(folder, status) else state
 
 
+def end_from_outside(folder: RunFolder, state: Literal["cancelled", "failed"], error: str | None = None) -> None:
+    """Write how a job ended whose process cannot say it any more, or that never began; one that has said it keeps its word."""
+    status = folder.read_status()
+    if status.get("state", "running") == "running" and folder.path.is_dir():
+        write_json(folder.status, {"attempt": 0, **status, "state": state, "finished": _now(), "error": error})
+
+
 class _Run:
     def __init__(
-        self, spec: JobSpec, kind: Kind, params: "Settings", folder: RunFolder, sink: "EventSink", cancel: CancelToken | None
+        self,
+        spec: JobSpec,
+        kind: Kind,
+        params: "Settings",
+        folder: RunFolder,
+        sink: "EventSink",
+        cancel: CancelToken | None,
+        supervisor: Supervisor | None,
     ) -> None:
         self.spec = spec
         self.kind = kind
@@ -75,6 +109,7 @@ class _Run:
         self.folder = folder
         self.sink = sink
         self.cancel = _AnyToken(cancel, folder)
+        self.supervisor = supervisor
         self.hash = job_hash(spec.kind, params)
         self.made_here = False
         self.made_above = [place for place in folder.path.parents if not place.exists()]
@@ -90,7 +125,8 @@ class _Run:
         except BaseException:
             self._forget()
             raise
-        with Recorder(self.folder, self.status["attempt"]) as recorder:
+        tell = None if self.supervisor is None else self.supervisor.tell
+        with Recorder(self.folder, self.status["attempt"], tell) as recorder:
 
             def both(event: "Event") -> None:
                 recorder(event)
@@ -139,6 +175,8 @@ class _Run:
         state = run_state(self.folder)
         if state == "running":
             status = self.folder.read_status()
+            if self.supervisor is not None and status.get("server") == self.supervisor.server:
+                return "interrupted"
             worker = f"process {status.get('pid')} on {status.get('host')}"
             raise ComputeError(f"{path} is being worked on by {worker}; wait for it, or stop it by a file named CANCEL in that folder")
         return state
@@ -163,8 +201,10 @@ class _Run:
             "kind": self.spec.kind,
             "attempt": self.folder.attempt() + 1,
             "pid": os.getpid(),
-            "process_started": _process_started(os.getpid()),
+            "process_started": process_started(os.getpid()),
             "host": socket.gethostname(),
+            "server": None if self.supervisor is None else self.supervisor.server,
+            "task": None if self.supervisor is None else self.supervisor.task,
             "started": _now(),
             "finished": None,
             "error": None,
@@ -212,11 +252,12 @@ def _alive(folder: RunFolder, status: dict[str, Any]) -> bool:
     if status.get("host") != socket.gethostname():
         newest_s = max(file.stat().st_mtime for file in (folder.status, folder.events) if file.exists())
         return time.time() - newest_s < _OTHER_HOST_S
-    started = _process_started(int(status.get("pid", -1)))
+    started = process_started(int(status.get("pid", -1)))
     return started is not None and abs(started - float(status.get("process_started") or 0)) < 1
 
 
-def _process_started(pid: int) -> float | None:
+def process_started(pid: int) -> float | None:
+    """When a process began [s since 1970]; None if it does not live. Together with its number it names a process for good."""
     import psutil
 
     try:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from brain2pix.methods.base import Method, Phase, TrainingContext
 
 Outcome = Literal["finished", "cancelled"]
+_THREADS = "threads"  # beside the versions in a checkpoint
 
 
 def seed_everything(seed: int, name: str) -> None:
@@ -107,6 +108,7 @@ class _Loop:
 
     def run(self) -> Outcome:
         position = Position(0)
+        n_threads = torch.get_num_threads()
         try:
             with _deterministic(self.settings.deterministic and self.context.device.type == "cuda"):
                 self.context.cancel.check()
@@ -124,6 +126,8 @@ class _Loop:
                     newest = None
         except Cancelled:
             return "cancelled"
+        finally:
+            torch.set_num_threads(n_threads)
         self.folder.save_model(self.method)
         if not self.settings.keep_when_finished:
             self.checkpoints.remove()
@@ -236,9 +240,16 @@ class _Loop:
             )
         self.method.load_state_dict(newest.model)
         self.method.to(self.context.device)
+        self._take_threads(newest.versions.get(_THREADS, ""))
         where = f"phase {newest.position.phase + 1}, step {max(newest.position.step, 0)}"
         self.sink(Message("info", f"going on from the checkpoint at {where}"))
         return newest
+
+    def _take_threads(self, before: str) -> None:
+        """Compute with as many threads as before the interruption: sums that are split otherwise differ in their last digits."""
+        if self.context.device.type == "cpu" and before.isdigit() and int(before) != torch.get_num_threads():
+            self.sink(Message("info", f"computing with {before} thread(s), as before the interruption, for the same result to the last digit"))
+            torch.set_num_threads(int(before))
 
     def _checkpoint_due(self, step: int) -> bool:
         every = self.settings.checkpoint_every_steps
@@ -256,7 +267,7 @@ class _Loop:
             None if optimizer is None else pack_optimizer(optimizer),
             random_state(),
             self.fingerprint,
-            versions(),
+            {**versions(), _THREADS: str(torch.get_num_threads())},
         )
 
         def save() -> None:
