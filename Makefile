@@ -13,7 +13,7 @@ PYTEST = $(TEST_ENV) $(XVFB) $(BIN)/python -m pytest
 SECTION = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow walk bench lint clean set-up
+.PHONY: help demo test test-slow test-faults walk bench lint clean set-up
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: lint  ## check the code and run the tests
 
 test-slow: set-up  ## the proofs that take minutes: recovery of the truth, training from end to end, installation from a wheel
 	$(PYTEST) -m slow --timeout 3600 $(ARGS)
+
+test-faults: set-up  ## kill, fill, truncate and disconnect whatever the background compute rests on
+	$(PYTEST) -m faults --timeout 600 $(ARGS)
 
 walk: set-up  ## drive the first minutes of a new user through the real window; screenshots and a log in build/walk/
 	$(TEST_ENV) $(XVFB) $(BIN)/python scripts/walk.py --out build/walk/$(QT)

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from brain2pix.config.base import Settings
 
+# "you tried to allocate 8589934592 bytes", "Tried to allocate 2.00 GiB"
+_TRIED = re.compile(r"tried to allocate ([\d.]+\d) ?(bytes|[kmg]i?b)", re.IGNORECASE)
+_UNITS = {"bytes": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _NAME = re.compile(r"auto|cpu|mps|cuda(?::(\d+))?")
 
 
@@ -87,8 +90,15 @@ def memory_reported(device: "torch.device", settings: "Settings | None" = None) 
         smaller = " ".join(f"--set {name}={max(1, value // 2)}" for name, value in sizes.items() if value > 1)
         now = ", ".join(f"{name} = {value}" for name, value in sizes.items())
         advice = f"Batch sizes now: {now}. Try {smaller}" if smaller else "Try a smaller region or image size, or another device"
-        first_line = (str(error).splitlines() or ["no details"])[0]
-        raise ComputeError(f"out of memory on {device} ({first_line}). {advice}.") from error
+        need = needed_bytes(error)
+        wanted = f"{need / 2**30:.1f} GiB more were needed at once" if need else (str(error).splitlines() or ["no details"])[0]
+        raise ComputeError(f"out of memory on {device} ({wanted}). {advice}.") from error
+
+
+def needed_bytes(error: BaseException) -> int:
+    """Read from an allocator's words how much it was asked for; 0 if they do not say it."""
+    match = _TRIED.search(str(error))
+    return int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -147,7 +147,7 @@ class _Run:
             self._end("cancelled")
             return "cancelled"
         except BaseException as error:
-            text = _one_line(error)
+            text = one_line(error)
             context.sink(Failed(self.spec.kind, text, traceback.format_exc()))
             if prepared is None and self.made_here and isinstance(error, Brain2PixError):
                 self._forget()
@@ -271,6 +271,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Say an error in one line; one that is not for users by its type too."""
     text = " ".join(str(error).split())
     return text if isinstance(error, Brain2PixError) else f"{type(error).__name__}: {text}"

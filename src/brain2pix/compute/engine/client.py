@@ -52,7 +52,7 @@ class Engine:
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says of a lost server, our errors say
         try:
             self._client = Client(connection.address, security=connection.security(), set_as_default=False, timeout=timeout_s)
-        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:  # TypeError: no certificate in the file
             raise ComputeError(
                 f"cannot reach the compute server {connection.name!r} at {connection.address} ({_short(error)}). "
                 "If it runs elsewhere, is its port forwarded, and is the connection file its newest?"

@@ -4,8 +4,11 @@ Clients call the functions at the end by name, on the scheduler, on workers or o
 """
 
 import asyncio
+import importlib.util
 import os
+import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -110,7 +113,7 @@ class Table(SchedulerPlugin):
         if before is not None and before.state in GOING:
             raise ConfigError(f"{folder} is {before.state} on this server already; wait for it, or cancel it: brain2pix cancel {job_id}")
         self._number += 1
-        key = f"brain2pix-{job_id}-{self._number}"
+        key = f"brain2pix-{job_id}-{self.server_id}-{self._number}"  # no other order anywhere has it
         self.rows[job_id] = Row(job_id, kind, folder, key, time.time(), needs)
         self._ids[key] = job_id
         return key
@@ -151,6 +154,8 @@ class Table(SchedulerPlugin):
         """Take a job's task away, and those that wait for its results; a function that runs is not stopped by that."""
         task = self._scheduler.tasks.get(row.key)
         holder = next(iter(task.who_wants), None) if task is not None else None
+        if row.state in GOING:
+            self._end(row, "cancelled", row.error)  # before those that wait for it are dropped, and look why
         if holder is not None:
             self._scheduler.stimulus_cancel([row.key], holder.client_key, force=True, reason="cancelled", msg="")
         self._unpublish(row)
@@ -203,6 +208,7 @@ class Control(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Begin with nothing; a restarted worker has lost what the one before it knew."""
+        _draw_apart()
         self.tokens = {}
         self.models: dict[tuple[str, str, str, int], LiveDecoder] = {}
         self.loading = threading.Lock()
@@ -236,6 +242,21 @@ class Control(WorkerPlugin):
             for oldest in list(self.models)[:-MODELS_KEPT]:
                 del self.models[oldest]
         return found
+
+
+def _draw_apart() -> None:
+    """Give dask and its event loop random numbers of their own.
+
+    They draw from Python's global generator while a job runs (to spread their timers, to guess sizes), and a job that draws from it too
+    would come out differently each time. A second copy of the module has a generator of its own.
+    """
+    spec = importlib.util.find_spec("random")
+    assert spec is not None and spec.loader is not None
+    own = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(own)
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("dask", "distributed", "tornado", "zict") and vars(module).get("random") is random:
+            vars(module)["random"] = own
 
 
 # ------------------------------------------------------------------ called by name, from clients and tasks

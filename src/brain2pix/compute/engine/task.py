@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from distributed import get_worker
 
 from brain2pix.compute.engine import control
-from brain2pix.compute.runner import Supervisor, end_from_outside, run_job
+from brain2pix.compute.runner import Supervisor, end_from_outside, one_line, run_job
 from brain2pix.compute.spec import JobSpec
-from brain2pix.errors import Brain2PixError
 from brain2pix.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def _run(job_id: str, key: str, folder: str, worker: "Worker") -> tuple[str, str
         try:
             outcome = run_job(JobSpec.from_file(Path(folder)), cancel=token, supervisor=Supervisor(plugin.server_id, key, tell))
         except Exception as error:  # it stands in the folder, with its traceback
-            return "failed", str(error) if isinstance(error, Brain2PixError) else f"{type(error).__name__}: {error}"
+            return "failed", one_line(error)
         finally:
             _free_device_memory()
     return ("cancelled", "") if outcome == "cancelled" else ("finished", "")
