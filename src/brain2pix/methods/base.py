@@ -100,7 +100,10 @@ class Phase(ABC):
         """Compute the loss terms of one step; "total" is what is minimised."""
 
     def after_step(self, step: int) -> None:
-        """Update what follows the parameters (running averages, ...)."""
+        """Update what follows the parameters (running averages, closed-form parts, ...).
+
+        Long work checks `context.cancel`; it is then done again from its beginning when the run goes on.
+        """
 
     def preview(self) -> "Tensor | None":
         """Pictures that show the state, [b 3 h w] in 0..1, or None."""

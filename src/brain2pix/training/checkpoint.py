@@ -35,10 +35,12 @@ class Position:
     ----------
     phase : int, phases before it are complete
     step : int, steps of it that are done; -1: it has not begun (not even its closed-form start)
+    pending : bool, whether what follows the last of these steps (`Phase.after_step`) was interrupted
     """
 
     phase: int
     step: int = -1
+    pending: bool = False
 
 
 @dataclass(frozen=True)

@@ -173,18 +173,20 @@ class _Loop:
             seed_everything(self.context.seed, f"{index}/{phase.name}/steps")
         self.saved_step = step
         previews = self._preview_steps(phase.n_steps)
+        if newest is not None and newest.position.pending:
+            self._finish_step(phase, index, step - 1, optimizer)
         while step < phase.n_steps:
             if self.context.cancel.cancelled():
                 self._save(Position(index, step), optimizer, phase.name)
                 raise Cancelled
-            self._one_step(phase, step, optimizer, base_rates)
+            self._one_step(phase, index, step, optimizer, base_rates)
             step += 1
             if step in previews:
                 self._preview(phase, step)
             if step < phase.n_steps and self._checkpoint_due(step):
                 self._save(Position(index, step), optimizer, phase.name)
 
-    def _one_step(self, phase: "Phase", step: int, optimizer: torch.optim.Optimizer, base_rates: list[float]) -> None:
+    def _one_step(self, phase: "Phase", index: int, step: int, optimizer: torch.optim.Optimizer, base_rates: list[float]) -> None:
         factor = phase.learning_rate(step)
         for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
             group["lr"] = rate * factor
@@ -198,11 +200,21 @@ class _Loop:
             self._check_finite(phase, step, terms)
         total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        phase.after_step(step)
+        self._finish_step(phase, index, step, optimizer)
         if last or self.sink.due():
             for name, term in terms.items():
                 self.sink(Metric(phase.name, step + 1, name, float(term.detach())))
             self.sink(Progress(phase.name, step + 1, phase.n_steps))
+
+    def _finish_step(self, phase: "Phase", index: int, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Do what follows a step. It may take long, and a wish to stop may come while it does: the step itself is saved then."""
+        before = random_state()
+        try:
+            phase.after_step(step)
+        except Cancelled:
+            set_random_state(before)
+            self._save(Position(index, step + 1, pending=True), optimizer, phase.name)
+            raise
 
     def _check_finite(self, phase: "Phase", step: int, terms: "dict[str, Tensor]") -> None:
         if not bool(torch.isfinite(terms["total"].detach())):
@@ -248,7 +260,7 @@ class _Loop:
     def _take_threads(self, before: str) -> None:
         """Compute with as many threads as before the interruption: sums that are split otherwise differ in their last digits."""
         if self.context.device.type == "cpu" and before.isdigit() and int(before) != torch.get_num_threads():
-            self.sink(Message("info", f"computing with {before} thread(s), as before the interruption, for the same result to the last digit"))
+            self.sink(Message("info", f"computing with {before} thread(s) as before, for the same result to the last digit"))
             torch.set_num_threads(int(before))
 
     def _checkpoint_due(self, step: int) -> bool:

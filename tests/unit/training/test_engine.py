@@ -85,6 +85,26 @@ def test_cancelled_and_resumed_equals_uninterrupted(toy, tmp_path, stop_at):
     assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
+def test_cancelled_in_what_follows_a_step_loses_no_step(toy, tmp_path):
+    """A closed form after a step may take long: a wish to stop that comes then costs it, and not the steps before."""
+    run(toy, tmp_path / "whole")
+    # asked once before the phase, once after `prepare`, at each step, and once more after each fifth step
+    outcome, _ = run(toy, tmp_path / "parts", cancel=CancelAfter(2 + 25 + 4))
+    assert outcome == "cancelled"
+    outcome, events = run(toy, tmp_path / "parts")
+    assert outcome == "finished"
+    assert any("phase 1, step 25" in text for text in messages(events, "info")), messages(events, "info")
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+@pytest.mark.parametrize("stop_at", range(1, 100, 14))
+def test_cancelled_anywhere_and_resumed_is_the_same(toy, tmp_path, stop_at):
+    run(toy, tmp_path / "whole")
+    run(toy, tmp_path / "parts", cancel=CancelAfter(stop_at))
+    run(toy, tmp_path / "parts")
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
 def test_many_interruptions(toy, tmp_path):
     run(toy, tmp_path / "whole")
     outcomes = []
