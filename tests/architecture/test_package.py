@@ -12,6 +12,7 @@ import brain2pix
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = ("pyqt5", "pyqt6", "dev")  # what the Makefile installs
+TOLD_WHEN_MISSING = ("cluster",)  # extras whose packages are imported where they are used, with an error that names the extra
 OWN = {"brain2pix", "napari_brain2pix", "_typeshed"}  # the last exists for type checkers only
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -68,6 +69,7 @@ def imported_modules(file: Path) -> set[str]:
 def test_everything_imported_is_a_declared_dependency() -> None:
     """What another package happens to bring may be gone with its next release."""
     declared = {plain(name) for name in PROJECT["project"]["dependencies"]}
+    declared |= {plain(name) for extra in TOLD_WHEN_MISSING for name in PROJECT["project"]["optional-dependencies"][extra]}
     distributions = packages_distributions()
     for folder in ("src", "napari_brain2pix"):
         for file in (ROOT / folder).rglob("*.py"):

@@ -18,10 +18,13 @@ from brain2pix.cli.demo import demo
 from brain2pix.cli.evaluate import evaluate
 from brain2pix.cli.export import export
 from brain2pix.cli.inspect import inspect
+from brain2pix.cli.jobs import attach, cancel, jobs, resume
 from brain2pix.cli.maps import maps
 from brain2pix.cli.run import run
+from brain2pix.cli.server import server
 from brain2pix.cli.simulate import simulate
 from brain2pix.cli.stimulate import stimulate
+from brain2pix.cli.sweep import sweep
 from brain2pix.cli.train import train
 from brain2pix.cli.weights import weights
 from brain2pix.cli.window import window
@@ -39,8 +42,11 @@ def make_app() -> App:
         help_format="plaintext",
         result_action="return_value",
     )
-    for command in (demo, simulate, inspect, train, maps, decode, evaluate, stimulate, export, run, window):
+    work = (demo, simulate, inspect, train, maps, decode, evaluate, stimulate, sweep, export, run, window)
+    of_jobs = (jobs, attach, cancel, resume)
+    for command in (*work, *of_jobs):
         app.command(command)
+    app.command(server)
     app.command(weights)
     return app
 

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,24 @@ Set = Annotated[
     list[str] | None,
     Parameter(name="--set", help="One setting as key=value, dotted for groups (decoder.n_steps=100). May be repeated.", negative=""),
 ]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Where a job runs: in this terminal, or on a compute server.
+
+    Parameters
+    ----------
+    on : str or None, name or connection file of a server
+    wait : bool
+    """
+
+    on: Annotated[str | None, Parameter(help="Compute server that runs it, by name or connection file. Default: this terminal.")] = None
+    wait: Annotated[bool, Parameter(help="With --on: draw its progress until it ends; Ctrl-C leaves it running.", negative="")] = False
+
+
+HERE = Where()
 
 
 def parse_changes(assignments: Sequence[str] | None) -> dict[str, Any]:

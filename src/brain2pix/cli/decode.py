@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from brain2pix.cli._options import Device, Out, SubjectPath, absolute
+from brain2pix.cli._options import HERE, Device, Out, SubjectPath, Where, absolute
 
 
 def decode(
@@ -16,9 +16,10 @@ def decode(
     split: Annotated[str, Parameter(help="Which images: test, validation, category_test, ...")] = "test",
     device: Device = "auto",
     out: Out = None,
+    where: Where = HERE,
 ) -> int:
     """Reconstruct the images of a split from their responses."""
     from brain2pix.cli._job import run_job
 
     params = {"run": absolute(run), "subject": absolute(subject), "split": split, "device": device}
-    return run_job("decode", params, out or run / f"decode-{split}")
+    return run_job("decode", params, out or run / f"decode-{split}", where=where)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from brain2pix.cli._options import Device, Out, Seed, Set, SubjectPath, absolute, parse_changes
+from brain2pix.cli._options import HERE, Device, Out, Seed, Set, SubjectPath, Where, absolute, parse_changes
 
 
 def maps(
@@ -24,6 +24,7 @@ def maps(
     device: Device = "auto",
     out: Out = None,
     set_: Set = None,
+    where: Where = HERE,
 ) -> int:
     """Write retinotopic maps (NIfTI and GIFTI) read from a trained encoder, or from a decoder.
 
@@ -42,4 +43,4 @@ def maps(
         "device": device,
         "settings": parse_changes(set_),
     }
-    return run_job("maps", params, out or run / ("maps" if side == "encoder" else "decoder_maps"))
+    return run_job("maps", params, out or run / ("maps" if side == "encoder" else "decoder_maps"), where=where)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from brain2pix.cli._options import Seed, Set, absolute, parse_changes
+from brain2pix.cli._options import HERE, Seed, Set, Where, absolute, parse_changes
 
 
 def simulate(
@@ -15,9 +15,12 @@ def simulate(
     preset: Annotated[str, Parameter(help="tiny, demo, full or hard.")] = "demo",
     seed: Seed = 0,
     set_: Set = None,
+    where: Where = HERE,
 ) -> int:
     """Make a simulated subject on real anatomy, whose truth is known."""
     from brain2pix.cli._job import run_job
 
     params = {"out": absolute(out), "preset": preset, "seed": seed, "settings": parse_changes(set_)}
-    return run_job("simulate", params, None, done=f"simulated subject: {out} (truth: {out.with_name(out.name + '-truth')})")
+    truth, record = (out.with_name(f"{out.name}-{what}") for what in ("truth", "job"))
+    done = f"simulated subject: {out} (truth: {truth})"
+    return run_job("simulate", params, None if where.on is None else record, done=done, where=where)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from brain2pix.cli._options import Device, Out, SubjectPath, absolute
+from brain2pix.cli._options import HERE, Device, Out, SubjectPath, Where, absolute
 
 
 def stimulate(
@@ -23,6 +23,7 @@ def stimulate(
     subject: SubjectPath = None,
     device: Device = "auto",
     out: Out = None,
+    where: Where = HERE,
 ) -> int:
     """Change the responses of a region and decode: a statement about the model, not about a brain."""
     import re
@@ -38,4 +39,4 @@ def stimulate(
     words += [] if record else [f"{1.0 if amplitude is None else amplitude:g}"]
     name = re.sub(r"[^\w.+-]+", "_", "-".join(["stimulate", *map(str, words)]))
     params = {"run": absolute(run), "subject": absolute(subject), "device": device, **given}
-    return run_job("stimulate", params, out or run / name)
+    return run_job("stimulate", params, out or run / name, where=where)

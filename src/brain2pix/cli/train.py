@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from brain2pix.cli._options import Device, Out, Seed, Set, absolute, parse_changes
+from brain2pix.cli._options import HERE, Device, Out, Seed, Set, Where, absolute, parse_changes
 
 
 def train(
@@ -29,6 +29,7 @@ def train(
     encoder_from: Annotated[Path | None, Parameter(help="Run whose trained encoder is taken instead of training one again.")] = None,
     bf16: Annotated[bool, Parameter(help="Mixed precision on CUDA.", negative="")] = False,
     checkpoint_every_s: Annotated[float, Parameter(help="Save every so many seconds.")] = 60.0,
+    where: Where = HERE,
 ) -> int:
     """Train a system on a subject. The same command goes on with an interrupted run."""
     from brain2pix.cli._job import run_job
@@ -51,4 +52,5 @@ def train(
         "encoder_from": absolute(encoder_from),
         "training": {"precision": "bf16" if bf16 else "float32", "checkpoint_every_s": checkpoint_every_s},
     }
-    return run_job("train", params, out or Path("runs") / f"{subject.absolute().name}-{method}-{preset}-{seed}")
+    folder = out or Path("runs") / f"{subject.absolute().name}-{method}-{preset}-{seed}"
+    return run_job("train", params, folder, where=where)

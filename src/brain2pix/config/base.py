@@ -102,6 +102,9 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         owner = _owner(model, problem["loc"][:-1])
         return unknown_name("option", where, [".".join([*map(str, problem["loc"][:-1]), name]) for name in owner.model_fields])
+    if problem["type"] == "missing":
+        field = _owner(model, problem["loc"][:-1]).model_fields.get(str(problem["loc"][-1]))
+        return f"option {where!r} is missing" + (f": {field.description}" if field is not None and field.description else "")
     return f"option {where!r}: {problem['msg']}, got {problem['input']!r}"
 
 

@@ -13,6 +13,8 @@ from brain2pix.cli._options import parse_changes
 from brain2pix.errors import ConfigError
 
 COMMANDS = ("demo", "simulate", "inspect", "train", "maps", "decode", "evaluate", "stimulate", "run", "window", "weights")
+JOB_COMMANDS = ("server", "jobs", "attach", "cancel", "resume")
+ON_SERVERS = ("simulate", "train", "maps", "decode", "evaluate", "stimulate", "run", "resume")
 
 
 def brain2pix(*arguments, **options):
@@ -25,20 +27,28 @@ def test_help_loads_nothing_heavy():
         "import sys\n"
         "from brain2pix.cli._main import run_arguments\n"
         "code = run_arguments(['--help'])\n"
-        "heavy = {'torch', 'napari', 'qtpy', 'PyQt5', 'pandas', 'nibabel', 'scipy', 'matplotlib', 'numpy', 'pydantic'} & set(sys.modules)\n"
+        "heavy = {'torch', 'dask', 'napari', 'qtpy', 'PyQt5', 'pandas', 'nibabel', 'scipy', 'matplotlib', 'numpy', 'pydantic'}\n"
+        "heavy &= set(sys.modules)\n"
         "print('RESULT', code, sorted(heavy))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.splitlines()[-1] == "RESULT 0 []"
-    for command in COMMANDS:
+    for command in (*COMMANDS, *JOB_COMMANDS):
         assert f"{command} " in result.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *JOB_COMMANDS])
 def test_every_command_has_help(command, capsys):
     assert run_arguments([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"Usage: brain2pix {command}" in text and len(text.splitlines()) > 4
+
+
+@pytest.mark.parametrize("command", ON_SERVERS)
+def test_jobs_can_be_given_to_servers(command, capsys):
+    assert run_arguments([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "--on STR" in text and "--wait" in text and "--where" not in text
 
 
 def test_version():

@@ -8,6 +8,7 @@ References
 .. [1] dask-jobqueue, issue 122: workers with a lifetime below the walltime, on an adaptive cluster, which asks for the next batch job.
 """
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,7 @@ def logs_folder(options: ClusterSettings) -> Path:
 
 def _job(kind: str, options: ClusterSettings) -> dict[str, Any]:
     """Arguments of dask-jobqueue for one batch job."""
-    threads = {name: str(options.cores) for name in _THREAD_NAMES}
+    environment = {**dict.fromkeys(_THREAD_NAMES, str(options.cores)), **_ENVIRONMENT}
     common = {
         "job_name": _NAME,
         "queue": options.queue,
@@ -151,7 +152,7 @@ def _job(kind: str, options: ClusterSettings) -> dict[str, Any]:
         "nanny": True,  # a job that does not answer is ended with its process, and the batch job stays
         "death_timeout": _DEATH_TIMEOUT_S,
         # after the site's own lines: modules like to set numbers of threads
-        "job_script_prologue": [*options.prologue, *(f"export {name}={value}" for name, value in {**threads, **_ENVIRONMENT}.items())],
+        "job_script_prologue": [*options.prologue, *(f"export {name}={shlex.quote(value)}" for name, value in environment.items())],
         "worker_extra_args": _worker_arguments(options),
     }
     logs = logs_folder(options)
@@ -180,12 +181,11 @@ def _classes(kind: str) -> tuple[Any, Any]:
     if kind not in COMMANDS:
         raise ConfigError(unknown_name("cluster", kind, COMMANDS))
     try:
-        import dask_jobqueue
-        from dask_jobqueue.pbs import PBSJob
-        from dask_jobqueue.slurm import SLURMJob
+        from dask_jobqueue.pbs import PBSCluster, PBSJob
+        from dask_jobqueue.slurm import SLURMCluster, SLURMJob
     except ImportError as error:
         raise MissingDependencyError(f'{kind} needs dask-jobqueue ({error}): pip install "napari-brain2pix[cluster]"') from None
-    return (dask_jobqueue.SLURMCluster, SLURMJob) if kind == "slurm" else (dask_jobqueue.PBSCluster, PBSJob)
+    return (SLURMCluster, SLURMJob) if kind == "slurm" else (PBSCluster, PBSJob)
 
 
 def _pbs_memory(text: str) -> str:

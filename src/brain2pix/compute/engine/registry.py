@@ -120,8 +120,9 @@ def pick_id(text: str, folders: Mapping[str, Path]) -> str:
         return found[0]
     if found:
         raise ConfigError(f"{text!r} means several jobs: {_some(found)}; give more of the id")
-    near = get_close_matches(text, folders, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    names = {**{folder.name: known for known, folder in folders.items()}, **{known: known for known in folders}}
+    near = get_close_matches(text, names, n=1, cutoff=0.4)
+    hint = f" Did you mean {names[near[0]]!r}?" if near else ""
     raise MissingDataError(f"there is no job {text!r}.{hint} Known: {_some(folders) or 'none'}. See: brain2pix jobs --all")
 
 
