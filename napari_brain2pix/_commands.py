@@ -84,6 +84,7 @@ COMMANDS = {
     "previous_image": Command("Previous test image", "P", partial(_image, -1)),
     "clear_selection": Command("Clear the selected voxels", "X", lambda dock: dock.state.clear_selection()),
     "run_or_stop": Command("Start the training, or stop the running job", "R", _run_or_stop),
+    "show_jobs": Command("Show the jobs", "J", lambda dock: dock.show_jobs()),
     "show_export": Command("Export figures, maps, scores and records…", "E", lambda dock: dock.show_export()),
     "show_keys": Command("List the keys", "H", lambda dock: dock.show_keys()),
 }
@@ -134,5 +135,6 @@ next_image = _for_palette("next_image")
 previous_image = _for_palette("previous_image")
 clear_selection = _for_palette("clear_selection")
 run_or_stop = _for_palette("run_or_stop")
+show_jobs = _for_palette("show_jobs")
 show_export = _for_palette("show_export")
 show_keys = _for_palette("show_keys")

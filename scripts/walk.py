@@ -45,6 +45,7 @@ def main() -> int:
         # a new user: nothing in the cache, napari as it comes
         os.environ["NAPARI_CONFIG"] = str(Path(home) / "settings.yaml")
         os.environ["XDG_CACHE_HOME"] = str(Path(home) / "cache")
+        os.environ["XDG_STATE_HOME"] = str(Path(home) / "state")
         os.environ["NAPARI_CATCH_ERRORS"] = "0"
         walk = Walk(out)
         try:

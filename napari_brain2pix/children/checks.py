@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from brain2pix.compute.engine.states import WHY_NOT, standing_of
 from brain2pix.data.regions import region_mask
 from brain2pix.data.stacks import image_files, open_stack
 from brain2pix.errors import Brain2PixError
-from napari_brain2pix.children.jobs import WHY_NOT, standing_of
 
 if TYPE_CHECKING:
     from brain2pix.compute.spec import JobSpec

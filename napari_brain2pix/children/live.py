@@ -1,4 +1,4 @@
-"""The live decoder: a child process that keeps the model in memory. Torch is never imported by the window."""
+"""The live decoder: a child process that keeps the model in memory, or a compute server. Torch is never imported by the window."""
 
 import base64
 import json
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
 from napari_brain2pix._guard import guarded
+from napari_brain2pix.children.live_server import ServerLink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ TAIL = 2000  # characters of its error output that are kept for a message
 
 
 class LiveDecoder(QObject):
-    """Sends one request at a time to the child; of those that wait, the newest of each purpose is kept.
+    """Sends one request at a time; of those that wait, the newest of each purpose is kept.
 
     Signals
     -------
@@ -32,6 +33,10 @@ class LiveDecoder(QObject):
     Parameters
     ----------
     state : State, for reporting problems
+
+    Attributes
+    ----------
+    server : str, name or connection file of the server that answers from the next `start` on; empty: a child process
     """
 
     ready = Signal(object)
@@ -43,7 +48,9 @@ class LiveDecoder(QObject):
     def __init__(self, state: "State", parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.state = state
+        self.server = ""
         self._process: QProcess | None = None
+        self._link: ServerLink | None = None
         self._waiting: dict[str, dict[str, Any]] = {}
         self._in_flight: tuple[str, dict[str, Any]] | None = None
         self._number = 0
@@ -54,8 +61,8 @@ class LiveDecoder(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether the child is there."""
-        return self._process is not None and self._process.state() != QProcess.ProcessState.NotRunning
+        """Whether somebody answers."""
+        return self._link is not None or (self._process is not None and self._process.state() != QProcess.ProcessState.NotRunning)
 
     @property
     def busy(self) -> bool:
@@ -68,8 +75,15 @@ class LiveDecoder(QObject):
         return int(self._process.processId()) if self._process is not None else 0
 
     def start(self, model: "Path", subject: "Path") -> None:
-        """Start the child for a model and a subject; it takes a few seconds to load them, requests wait meanwhile."""
+        """Start for a model and a subject; it takes a few seconds to load them, requests wait meanwhile."""
         self.stop()
+        self._errors, self._line = "", b""
+        self.greeting, self._to_measure = None, None
+        if self.server:
+            self._link = ServerLink(self.server, model, subject, self)
+            self._link.said.connect(self._take_answer)
+            self._link.ended.connect(self._link_ended)
+            return
         process = QProcess(self)
         environment = QProcessEnvironment.systemEnvironment()
         environment.insert("PYTHONUNBUFFERED", "1")
@@ -78,8 +92,7 @@ class LiveDecoder(QObject):
         process.readyReadStandardError.connect(self._read_errors)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._failed_to_start)
-        self._process, self._errors, self._line = process, "", b""
-        self.greeting, self._to_measure = None, None
+        self._process = process
         process.start(sys.executable, ["-m", "brain2pix.compute.live", str(model), str(subject)])
 
     def request(self, purpose: str, values: dict[str, Any]) -> None:
@@ -101,8 +114,12 @@ class LiveDecoder(QObject):
     def stop(self) -> None:
         """End the child: it leaves when its input closes, and is killed if it does not."""
         process, self._process = self._process, None
+        link, self._link = self._link, None
         self._waiting.clear()
         self._in_flight = None
+        if link is not None:
+            link.close()
+            link.deleteLater()
         if process is None:
             return
         process.blockSignals(True)
@@ -122,7 +139,11 @@ class LiveDecoder(QObject):
         self._in_flight = (purpose, values)
         if values.get("measure"):
             self._to_measure = (self._number, values)
-        self._process.write(json.dumps({"id": self._number, **values}).encode() + b"\n")
+        request = {"id": self._number, **values}
+        if self._link is not None:
+            self._link.send(request)
+        else:
+            self._process.write(json.dumps(request).encode() + b"\n")
         self.busy_changed.emit(True)
 
     @guarded
@@ -141,14 +162,19 @@ class LiveDecoder(QObject):
         except ValueError:  # something printed by a library
             self._errors = (self._errors + line.decode(errors="replace") + "\n")[-TAIL:]
             return
-        if isinstance(answer, dict) and answer.get("ready"):
+        if isinstance(answer, dict):
+            self._take_answer(answer)
+
+    @guarded
+    def _take_answer(self, answer: dict[str, Any]) -> None:
+        if answer.get("ready"):
             self.greeting = answer
             self.ready.emit(answer)
-        if isinstance(answer, dict) and "measures" in answer:
+        if "measures" in answer:
             if self._to_measure is not None and answer.get("id") == self._to_measure[0]:
                 self.measured.emit(self._to_measure[1], answer["measures"])
             return
-        if not isinstance(answer, dict) or answer.get("id") != self._number or self._in_flight is None:
+        if answer.get("id") != self._number or self._in_flight is None:
             return
         purpose, values = self._in_flight
         self._in_flight = None
@@ -175,6 +201,14 @@ class LiveDecoder(QObject):
         said = self._errors.strip().splitlines()
         reason = f"killed by the system (signal {code}), probably out of memory" if killed else said[-1] if said else f"exit code {code}"
         self._end(f"The decoder stopped: {reason}. The window and your data are not affected.")
+
+    @guarded
+    def _link_ended(self, why: str) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link.deleteLater()
+        self._link = None
+        self._end(f"The decoder stopped: {why}. The window and your data are not affected.")
 
     def _end(self, why: str) -> None:
         if self._process is not None:

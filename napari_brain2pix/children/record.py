@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from brain2pix.events import Event, Finished, Progress, Started, from_dict
+from brain2pix.events import Event, Finished, Message, Progress, Started, from_dict
 
 CHUNK = 64 * 1024  # bytes of the record that are read at once: a few milliseconds of work
+RESUMED = re.compile(r"going on from the checkpoint at (.+)")  # what the training says when it does
 
 
 class EventTail:
@@ -49,12 +50,14 @@ class JobProgress:
     ----------
     stage, label : str, what is being done; empty before the first event
     done, total : int, units of it; total 0 where nothing is counted
+    resumed : str, where it went on the last time it was begun again
     """
 
     stage: str = ""
     label: str = ""
     done: int = 0
     total: int = 0
+    resumed: str = ""
     _stages: list[str] = field(default_factory=list)
     _first: tuple[int, float] = (0, 0.0)
     _last_s: float = 0.0
@@ -71,6 +74,8 @@ class JobProgress:
             self._last_s = time_s
         elif isinstance(event, Finished):
             self.label, self.done, self.total = "", 0, 0
+        elif isinstance(event, Message) and (found := RESUMED.match(event.text)):
+            self.resumed = found[1]
 
     def left_s(self) -> float | None:
         """Seconds until what is being counted ends, at the pace so far; None while there is no pace."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QProcess, Signal
 
+from brain2pix.compute.engine.registry import forget_job, job_id
 from brain2pix.compute.spec import JobSpec
 from brain2pix.errors import Brain2PixError, ComputeError
 from brain2pix.files import remove_half_written
@@ -15,6 +16,7 @@ from napari_brain2pix import _sample_data as sample
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.children.child import end_child
 from napari_brain2pix.children.jobs import JobRunner
+from napari_brain2pix.children.table import PRIVATE
 
 if TYPE_CHECKING:
     from brain2pix.events import Event
@@ -146,7 +148,7 @@ class Simulation(QObject):
             raise ComputeError(f"{self.out} is being simulated; wait for it, or cancel it")
         self.out, self._asked = out, False
         self._made_above = [place for place in out.parents if not place.exists()]
-        self._record = Path(tempfile.mkdtemp(prefix="brain2pix-simulate-"))
+        self._record = Path(tempfile.mkdtemp(prefix=PRIVATE))
         params = {"out": str(out), "preset": preset, "seed": seed, "settings": settings or {}}
         try:
             self._runner.start(JobSpec("simulate", params, self._record / "run"))
@@ -188,6 +190,7 @@ class Simulation(QObject):
         """Remove the record, and what a process that was ended at once could not remove itself."""
         record, self._record = self._record, None
         if record is not None:
+            forget_job(job_id(record / "run"))
             shutil.rmtree(record, ignore_errors=True)
         if also_half:
             for target in (self.out, self.out.with_name(f"{self.out.name}-truth")):

@@ -71,6 +71,19 @@ class Stimulating(QObject):
         self.panel.show_state("Loading the model …")
         self._want(self.panel.request())
 
+    def move_to(self, server: str) -> None:
+        """Get pictures from another place.
+
+        Parameters
+        ----------
+        server : str, name or connection file of a compute server; empty: a child process
+        """
+        if server == self.live.server:
+            return
+        self.live.server = server
+        if self.live.running:
+            self.start()
+
     @guarded
     def _leave(self, workspace: "Workspace") -> None:
         self.live.stop()

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from brain2pix.training.run_folder import RunFolder
 from napari_brain2pix import _sample_data as sample
 from napari_brain2pix._commands import COMMANDS, bind_keys, keys_table
 from napari_brain2pix._guard import guarded
@@ -26,11 +27,13 @@ from napari_brain2pix.brain.paint import Painter
 from napari_brain2pix.brain.scene import Scene
 from napari_brain2pix.children.comparison import Comparison
 from napari_brain2pix.children.devices import DeviceQuestion
+from napari_brain2pix.children.engine import LIVE, LOCAL, EngineThread
 from napari_brain2pix.children.follow_up import decode_job, maps_job, run_of, trained_run_of
 from napari_brain2pix.children.jobs import JobRunner, running_job
 from napari_brain2pix.children.live import LiveDecoder
 from napari_brain2pix.children.simulate import SampleMaker
-from napari_brain2pix.widgets._closing import STAY, STOPS, ask_about_job
+from napari_brain2pix.widgets._closing import STAY, STOPS, ask_about_jobs
+from napari_brain2pix.widgets._news import JobNews
 from napari_brain2pix.widgets._stimulating import Stimulating
 from napari_brain2pix.widgets.data import DataPanel
 from napari_brain2pix.widgets.decode import DecodePanel
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
     from napari_brain2pix._state import Region, Selection
     from napari_brain2pix.brain.maps import MapView
+    from napari_brain2pix.children.table import JobRow
     from napari_brain2pix.folders.workspace import Workspace
 
 MIN_WIDTH = 320  # of a page
@@ -94,7 +98,8 @@ class BrainDock(QWidget):
         self.scene = Scene(viewer, self.state)
         self.live = LiveDecoder(self.state, self)
         self.maker = SampleMaker(self.state, self)
-        self.runner = JobRunner(self.state, self)
+        self.engine = EngineThread(self)
+        self.runner = JobRunner(self.state, self, self.engine)
         self.devices = DeviceQuestion(self.state, self)
         self.comparison = Comparison(self.state, self)  # listens before the panels that show it
         self.head = SubjectHead(self.state)
@@ -107,7 +112,8 @@ class BrainDock(QWidget):
         self.stimulate = StimulatePanel(self.state, self.painter)
         self.decode = DecodePanel(self.state, self.comparison)
         self.gallery = Gallery(self.state, self.comparison)
-        self.jobs = JobsPanel(self.state, self.runner)
+        self.jobs = JobsPanel(self.state, self.runner, self.engine)
+        self.news = JobNews(self.jobs, self.engine)
         self.log = LogPanel(self.state, self.runner)
         self.stimulating = Stimulating(self.state, self.live, self.stimulate, self.gallery, self)
         self.pages: dict[str, Page] = {}
@@ -170,6 +176,11 @@ class BrainDock(QWidget):
         state.region_changed.connect(self._show_region)
         state.selection_changed.connect(self._show_selection)
         self.runner.changed.connect(self._job_changed)
+        self.engine.table.connect(self._follow_first)
+        self.engine.problem.connect(state.problem)
+        self.engine.connected.connect(self._get_pictures_there)
+        self.engine.standing_changed.connect(self._get_pictures_here)
+        self.news.ended.connect(self._job_ended)
         self.jobs.show_wanted.connect(self.open)
         self.jobs.train_wanted.connect(self._turn_to_training)
         self.maps.maps_wanted.connect(self._make_maps)
@@ -299,6 +310,7 @@ class BrainDock(QWidget):
             self._shortcuts = bind_keys(self, window)
             self._settled = True
             self._follow_running()
+            self.engine.start()
         self._adopt()
 
     @guarded
@@ -315,12 +327,33 @@ class BrainDock(QWidget):
     def _follow_running(self) -> None:
         """Follow a job that another window has left running."""
         folder = running_job()
-        if folder is not None and not self.runner.busy:
-            self._show_below()
-            self.runner.follow(folder)
-            jobs = _dock_of(self.jobs)
-            if jobs:
-                QTimer.singleShot(0, jobs.raise_)  # tabs that have just been made come to the front only then
+        if folder is not None:
+            self._show_job(folder)
+
+    @guarded
+    def _follow_first(self, rows: "list[JobRow]") -> None:
+        """Do the same with jobs that a server has, once it is known which."""
+        self.engine.table.disconnect(self._follow_first)
+        going = [row.folder for row in rows if row.going]
+        if going and self.runner.folder is None:
+            self._show_job(going[-1])  # the one that has waited longest
+
+    def _show_job(self, folder: Path) -> None:
+        self._show_below()
+        self.runner.follow(folder)
+        jobs = _dock_of(self.jobs)
+        if jobs:
+            QTimer.singleShot(0, jobs.raise_)  # tabs that have just been made come to the front only then
+
+    @guarded
+    def show_jobs(self) -> None:
+        """Bring the jobs to the front, ready for the keyboard."""
+        self._show_below()
+        jobs = _dock_of(self.jobs)
+        if jobs:
+            jobs.show()
+            QTimer.singleShot(0, jobs.raise_)
+        self.jobs.list.list.setFocus()
 
     @guarded
     def _job_changed(self, folder: str, standing: str) -> None:
@@ -330,6 +363,12 @@ class BrainDock(QWidget):
             jobs.raise_()
         if standing == "finished" and self.runner.job.get("kind") in ("maps", "decode"):
             self._show_made(Path(folder))
+
+    @guarded
+    def _job_ended(self, row: "JobRow") -> None:
+        """Show what a job has made that is not the one on the Jobs tab."""
+        if row.standing == "finished" and row.kind in ("maps", "decode") and row.folder != self.runner.folder:
+            self._show_made(row.folder)
 
     def _show_made(self, folder: Path) -> None:
         """Show what a job has made of the run that is open."""
@@ -355,6 +394,18 @@ class BrainDock(QWidget):
         """Run folder of the model that is open."""
         workspace = self.state.workspace
         return trained_run_of(workspace.model.parent) if workspace is not None and workspace.model is not None else None
+
+    @guarded
+    def _get_pictures_there(self, info: dict[str, Any]) -> None:
+        """Let live pictures come from where jobs go, if that server has a worker for them."""
+        able = any(LIVE in worker["resources"] for worker in info["workers"])
+        self.stimulating.move_to(self.engine.place if able else "")
+
+    @guarded
+    def _get_pictures_here(self) -> None:
+        """Let them come from a child process when there is no server any more."""
+        if self.engine.standing in ("none", "failed"):
+            self.stimulating.move_to("")
 
     # -- the brain
 
@@ -427,11 +478,19 @@ class BrainDock(QWidget):
 
     def may_close(self) -> bool:
         """Ask what becomes of a job that is going on; whether the window may close."""
-        if not self.runner.busy or not self.viewer_is_whole():
+        jobs = self._jobs_of_this_computer()
+        if not jobs or not self.viewer_is_whole():
             return True
-        answer = ask_about_job(self.window(), self.runner)
+        answer = ask_about_jobs(self.window(), jobs)
         self._stop_when_closed = answer == STOPS
         return answer != STAY
+
+    def _jobs_of_this_computer(self) -> list[tuple[str, Path]]:
+        """Kind and folder of the jobs that go on here, the one that is shown first; those of other servers go on without a question."""
+        shown = [(str(self.runner.job.get("kind", "")), self.runner.folder)] if self.runner.busy and self.runner.folder is not None else []
+        rows = [row for row in self.engine.rows if row.going and row.folder != self.runner.folder]
+        ours = [row for row in rows if row.server == LOCAL or self.runner.owns(row.folder)]
+        return [*shown, *((row.kind, row.folder) for row in ours)]
 
     def shut_down(self) -> None:
         """Stop the children and stop listening; once."""
@@ -446,6 +505,10 @@ class BrainDock(QWidget):
             self.export_dialog.shut_down()
             self.export_dialog.close()
         self.comparison.stop()
+        stopped = [folder for _, folder in self._jobs_of_this_computer()] if self._stop_when_closed else []
+        for folder in stopped:
+            RunFolder(folder).cancel.touch()
+        self.engine.close(stopped)
         if self._stop_when_closed:
             self.runner.end(STOP_WAIT_S)
         self.runner.let_go()

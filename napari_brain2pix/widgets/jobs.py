@@ -1,11 +1,22 @@
-"""The running or the last job: how far it is, its numbers, its newest picture, its words, and what to do when it ends."""
+"""All jobs, and one of them: how far it is, its numbers, its newest picture, its words, and what to do when it ends."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QPainter, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from brain2pix.compute.device import batch_settings
 from brain2pix.compute.spec import JobSpec
@@ -16,17 +27,23 @@ from napari_brain2pix.children.checks import free_folder
 from napari_brain2pix.children.follow_up import decode_job, has_maps, has_pictures, maps_job, run_of, trained_run_of
 from napari_brain2pix.children.jobs import RESUMABLE
 from napari_brain2pix.children.record import duration
+from napari_brain2pix.children.table import title_of
 from napari_brain2pix.widgets._parts import Note, Notice
+from napari_brain2pix.widgets.job_list import JobList
 from napari_brain2pix.widgets.loss_plot import LossPlot
 
 if TYPE_CHECKING:
     from brain2pix.events import Event
     from napari_brain2pix._state import State
+    from napari_brain2pix.children.engine import EngineThread
     from napari_brain2pix.children.jobs import JobRunner
+    from napari_brain2pix.children.table import JobRow
 
 LOG_LINES = 500
+WIDTHS = (215, 235)  # of the list, and of the words beside it
 WORDS = {
     "starting": "starting …",
+    "queued": "waits for the jobs before it",
     "running": "running",
     "stopping": "finishing its step, then it stops …",
     "finished": "finished",
@@ -36,6 +53,8 @@ WORDS = {
     "new": "prepared, not started",
 }
 EMPTY = "No job yet. A training, its losses and its pictures are shown here while it runs."
+CHOOSE = "Choose a job in the list to see its losses, its pictures and its log."
+AGAIN = {"failed": "Try again", "new": "Start"}  # instead of "Resume"
 SMALLER = "Retry with smaller batch"
 
 
@@ -51,15 +70,17 @@ class JobsPanel(QWidget):
     ----------
     state : State
     runner : JobRunner
+    engine : EngineThread
     """
 
     train_wanted = Signal()
     show_wanted = Signal(str)
 
-    def __init__(self, state: "State", runner: "JobRunner") -> None:
+    def __init__(self, state: "State", runner: "JobRunner", engine: "EngineThread") -> None:
         super().__init__()
         self.state, self.runner = state, runner
-        self.title, self.standing, self.step = QLabel(), Note(), Note()
+        self.list = JobList(state, engine)
+        self.title, self.standing, self.step, self.facts = QLabel(), Note(), Note(), Note()
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
@@ -77,24 +98,26 @@ class JobsPanel(QWidget):
     def _lay_out(self) -> None:
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 6, 10, 8)
-        row.setSpacing(14)
+        row.setSpacing(12)
+        self.list.setFixedWidth(WIDTHS[0])
+        row.addWidget(self.list)
         left = QWidget()
-        left.setFixedWidth(300)
+        left.setFixedWidth(WIDTHS[1])
         box = QVBoxLayout(left)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(5)
-        for widget in (self.title, self.standing, self.bar, self.step, self.notice):
-            box.addWidget(widget)
-        box.addStretch(1)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(6)
-        for button in self._buttons():
-            buttons.addWidget(button)
-        box.addLayout(buttons)
+        box.addWidget(_Scrolled(self.title, self.standing, self.bar, self.step, self.facts, self.notice), 1)
+        for line in self._buttons():
+            buttons = QHBoxLayout()
+            buttons.setSpacing(6)
+            for button in line:
+                buttons.addWidget(button)
+            box.addLayout(buttons)
         row.addWidget(left)
         row.addWidget(self.plot, 3)
         row.addWidget(self.picture, 2)
         row.addWidget(self.log, 2)
+        row.addStretch(0)  # takes the room of what is hidden
         self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.show_button.setToolTip("Open this run in the window: its model, and its maps and pictures where they were made")
         self.maps_button.setToolTip("Receptive fields of all voxels, read from the trained system")
@@ -102,18 +125,25 @@ class JobsPanel(QWidget):
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(LOG_LINES)
         self.log.setAccessibleName("Log of the job")
-        self.log.setMinimumWidth(140)
+        self.log.setMinimumWidth(100)
         font = self.log.font()
         font.setPointSizeF(max(7.5, 0.85 * font.pointSizeF()))
         self.log.setFont(font)
 
-    def _buttons(self) -> tuple[QPushButton, ...]:
-        return (self.stop_button, self.resume_button, self.show_button, self.maps_button, self.decode_button, self.train_button)
+    def _buttons(self) -> tuple[tuple[QPushButton, ...], ...]:
+        # the button of the notice too: beside its words there is no room
+        return (
+            (self.notice.button, self.maps_button, self.decode_button),
+            (self.stop_button, self.resume_button, self.show_button, self.train_button),
+        )
 
     def _connect(self) -> None:
         self.runner.cleared.connect(self._clear)
         self.runner.happened.connect(self._take)
         self.runner.changed.connect(self._show_standing)
+        self.list.engine.table.connect(self._show_facts)
+        self.list.chosen.connect(self._choose)
+        self.list.forgotten.connect(self.runner.clear)
         self.stop_button.clicked.connect(self._stop)
         self.resume_button.clicked.connect(self._resume)
         self.show_button.clicked.connect(self._open)
@@ -126,10 +156,7 @@ class JobsPanel(QWidget):
 
     @guarded
     def _clear(self) -> None:
-        job = self.runner.job
-        params = job.get("params", {})
-        words = [str(params[key]) for key in ("method", "preset") if params.get(key)]
-        self.title.setText(" ".join([str(job.get("kind", "")), *words]) if job else "Jobs")
+        self.title.setText(title_of(self.runner.job) or "No job is shown")
         font = self.title.font()
         font.setBold(True)
         self.title.setFont(font)
@@ -138,19 +165,22 @@ class JobsPanel(QWidget):
         self.plot.clear()
         self.picture.show_file(None, "")
         self.notice.say("")
+        self.list.mark(self.runner.folder)
         self._show_standing("", "")
 
     @guarded
     def _show_standing(self, folder: str, standing: str) -> None:
         there = self.runner.folder is not None
         place = f" · {self.runner.folder.name}" if self.runner.folder is not None else ""
-        self.standing.say(f"{WORDS.get(standing, standing)}{place}" if there else EMPTY)
-        for widget in (self.plot, self.picture, self.log):
+        self.standing.say(f"{WORDS.get(standing, standing)}{place}" if there else self._advice())
+        for widget in (self.plot, self.log):
             widget.setVisible(there)
+        self.picture.setVisible(self.picture.file is not None)
         self.bar.setVisible(self.runner.busy)
         self.stop_button.setVisible(self.runner.busy)
         self.stop_button.setText("Stop now" if standing == "stopping" else "Stop")
         self.resume_button.setVisible(standing in (*RESUMABLE, "new"))
+        self.resume_button.setText(AGAIN.get(standing, "Resume"))
         self.show_button.setVisible(standing == "finished")
         trained = trained_run_of(self.runner.folder) if not self.runner.busy else None
         self.maps_button.setVisible(trained is not None and not has_maps(trained))
@@ -161,6 +191,33 @@ class JobsPanel(QWidget):
         elif standing:
             self.notice.say("")
         self._show_progress()
+        self._show_facts()
+
+    @guarded
+    def _show_facts(self) -> None:
+        """Say where the job is computed, and whether it had to be begun again."""
+        row = self.runner.row
+        if self.runner.folder is None:
+            self.standing.say(self._advice())
+        if self.runner.folder is None or row is None:
+            self.facts.say("")
+            return
+        memory = f"{row.memory_bytes / 1e9:.2f} GB" if row.memory_bytes and self.runner.busy else ""
+        place = f"on {row.server}" + (f", {row.worker}" if row.worker else "") if row.server else "a process of its own"
+        parts = [row.device, memory, place if self.runner.busy else ""]
+        lines = [" · ".join(part for part in parts if part), self._begun_again(row)]
+        self.facts.say("<br>".join(line for line in lines if line))
+
+    def _advice(self) -> str:
+        return CHOOSE if self.list.rows else EMPTY
+
+    def _begun_again(self, row: "JobRow") -> str:
+        """Say from where a job went on, and why."""
+        if row.attempt < 2 or not self.runner.busy:
+            return ""
+        since = self.runner.progress.resumed
+        why = f"its worker process died ({row.deaths}×); " if row.deaths else ""
+        return f"{why}restarted{f' from {since}' if since else ''} (attempt {row.attempt})"
 
     def _show_progress(self) -> None:
         progress = self.runner.progress
@@ -176,6 +233,7 @@ class JobsPanel(QWidget):
                 self.plot.add(event)
             case Preview(stage, step, path):
                 self.picture.show_file(Path(folder) / path, f"{stage}, step {step:,}")
+                self.picture.show()
             case Started(stage):
                 self._say(f"{stage} …")
             case Finished(stage, seconds):
@@ -192,6 +250,10 @@ class JobsPanel(QWidget):
         self.log.appendPlainText(text)
 
     # -- what the user does
+
+    @guarded
+    def _choose(self, folder: str) -> None:
+        self.runner.show(Path(folder))
 
     @guarded
     def _stop(self) -> None:
@@ -236,6 +298,24 @@ class JobsPanel(QWidget):
         return {name: value // 2 for name, value in batch_settings(settings).items() if value > 1}
 
 
+class _Scrolled(QScrollArea):
+    """Widgets below each other, as wide as there is room and as high as they like: an error may take many lines."""
+
+    def __init__(self, *widgets: QWidget) -> None:
+        super().__init__()
+        inner = QWidget()
+        box = QVBoxLayout(inner)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(5)
+        for widget in widgets:
+            box.addWidget(widget)
+        box.addStretch(1)
+        self.setWidget(inner)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+
 class _Preview(QWidget):
     """The newest picture of a training, as large as there is room."""
 
@@ -253,13 +333,13 @@ class _Preview(QWidget):
         box.setSpacing(4)
         box.addWidget(self.caption)
         box.addWidget(self.view, 1)
-        self.setMinimumWidth(120)
+        self.setMinimumWidth(100)
 
     def show_file(self, file: Path | None, words: str) -> None:
-        """Show a picture; None: there is none yet."""
+        """Show a picture; None: forget the last one."""
         self.file = file
         self._picture = _folded(QPixmap(str(file))) if file is not None else QPixmap()
-        self.caption.setText(f"<b>Preview</b> <small>{words or 'none yet'}</small>")
+        self.caption.setText(f"<b>Preview</b> <small>{words}</small>")
         self._fit()
 
     @guarded

@@ -54,6 +54,7 @@ class LossPlot(QWidget):
         self._lines: dict[str, Any] = {}
         self._chosen = ""  # by the user; empty: the newest phase
         self.legend = Note()  # beside the curves: on them, it would hide what it names
+        self.title = QLabel()
         self.phase = QComboBox()
         self.phase.setAccessibleName("Phase whose losses are shown")
         self.plot = pyqtgraph.PlotWidget(background=None, enableMenu=False)
@@ -61,7 +62,7 @@ class LossPlot(QWidget):
         menu.setParent(self.plot)
         menu.hide()  # a menu with a parent but no window of its own would lie on the curves
         self.plot.setAccessibleName("Loss over steps")
-        self.plot.setMinimumSize(180, 100)
+        self.plot.setMinimumSize(160, 100)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).enableAutoSIPrefix(False)
         self.plot.getPlotItem().setContentsMargins(0, 2, 8, 0)
@@ -74,7 +75,7 @@ class LossPlot(QWidget):
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
-        head.addWidget(QLabel("<b>Losses</b>"))
+        head.addWidget(self.title)
         head.addWidget(self.phase, 1)
         self.phase.hide()
         box = QVBoxLayout(self)
@@ -83,6 +84,7 @@ class LossPlot(QWidget):
         box.addLayout(head)
         box.addWidget(self.legend)
         box.addWidget(self.plot, 1)
+        box.addStretch(0)
 
     @property
     def shown(self) -> str:
@@ -135,8 +137,12 @@ class LossPlot(QWidget):
             self._make_lines(names)
         for name, line in self._lines.items():
             line.setData(curves[name].steps, curves[name].values)
-        words = (f'<span style="color:{_colour(number)}">●</span> {_title(name, curves[name])}' for number, name in enumerate(names))
-        self.legend.say(" &nbsp; ".join(words))
+        self.plot.setVisible(bool(names))
+        self.title.setText("<b>Losses</b>" if names else "<b>Losses</b> <small>none yet</small>")
+        shared = _shared_words(names)
+        dots = (f'<span style="color:{_colour(number)}">●</span>' for number in range(len(names)))
+        words = (f"{dot}&nbsp;{_title(name[len(shared) :], curves[name])}" for dot, name in zip(dots, names, strict=True))
+        self.legend.say(f"{shared} &nbsp; " * bool(shared) + " &nbsp; ".join(words))
 
     def _make_lines(self, names: list[str]) -> None:
         for line in self._lines.values():
@@ -151,6 +157,16 @@ def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
+def _shared_words(names: list[str]) -> str:
+    """Words that many curves begin with: said once, they leave room for the curves."""
+    shared = ""
+    for words in zip(*(name.split(" ") for name in names), strict=False):
+        if len(set(words)) > 1:
+            break
+        shared += f"{words[0]} "
+    return shared if len(names) > 2 else ""
+
+
 def _title(name: str, curve: Curve) -> str:
     """Name of a curve with its newest value, kept on one line."""
-    return f"{name.replace('_', ' ')} {curve.values[-1]:.3g}".replace(" ", "&nbsp;")
+    return f"{name.replace('_', ' ')} {curve.values[-1]:.3g}".replace(" ", "&nbsp;").replace("-", "&#8209;")

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from brain2pix.compute.engine.states import standing_of
 from brain2pix.compute.spec import JobSpec
 from brain2pix.config.base import build, preset_names
 from brain2pix.config.run import TrainParams
@@ -27,7 +28,8 @@ from brain2pix.errors import ConfigError
 from brain2pix.methods.registry import METHODS, resolve_settings
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.children.checks import SIGNS, Check, free_folder, training_checks
-from napari_brain2pix.children.jobs import RESUMABLE, standing_of
+from napari_brain2pix.children.engine import LOCAL, PLAIN
+from napari_brain2pix.children.jobs import RESUMABLE
 from napari_brain2pix.widgets._fields import fields_of
 from napari_brain2pix.widgets._forms import SettingsForm, make_editor
 from napari_brain2pix.widgets._parts import Note
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 PAUSE_MS = 150  # from the last key to the checks
 ASIDE = ("seed", "image_size")  # of the job's own parameters, what the form asks for
 FIRST_PRESET = "demo"
+ELSEWHERE = ["auto", "cpu", "cuda"]  # devices of a server: it knows best which it has
 
 
 class TrainPanel(QWidget):
@@ -73,6 +76,8 @@ class TrainPanel(QWidget):
         self.resume_button, self.another = QPushButton("Resume"), QPushButton("Open another subject…")
         self.checks: list[Check] = []
         self._folder_is_mine = False  # whether the user wrote the folder
+        self._devices_here = ["cpu"]
+        self._room = (0, False)  # jobs that go on, and whether one more may wait
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE_MS)
@@ -151,6 +156,9 @@ class TrainPanel(QWidget):
         self.state.step_changed.connect(self._come)
         self.devices.answered.connect(self._show_devices)
         self.runner.changed.connect(self._job_changed)
+        if self.runner.engine is not None:
+            self.runner.engine.table.connect(self._room_changed)
+            self.runner.engine.standing_changed.connect(self._room_changed)
 
     # -- what is shown
 
@@ -173,22 +181,46 @@ class TrainPanel(QWidget):
 
     @guarded
     def _show_devices(self, names: list[str]) -> None:
+        self._devices_here = names
+        self._fill_devices()
+
+    def _fill_devices(self) -> None:
+        """Offer the devices of this computer, or, where another one computes, what it decides itself."""
+        names = ELSEWHERE if self._elsewhere else self._devices_here
         before = self.device.currentText()
         with QSignalBlocker(self.device):
             self.device.clear()
             self.device.addItems(names)
-            best = next((name for name in names if name.startswith("cuda")), before)
-            self.device.setCurrentText(best if before == "cpu" else before)
+            best = next((name for name in names if name.startswith(("auto", "cuda"))), names[0])
+            self.device.setCurrentText(before if before in names and before != "cpu" else best)
         self._changed()
+
+    @property
+    def _elsewhere(self) -> bool:
+        return self.runner.engine is not None and self.runner.engine.place not in (LOCAL, PLAIN)
 
     @guarded
     def _job_changed(self, folder: str, standing: str) -> None:
         self._check()
 
+    @guarded
+    def _room_changed(self) -> None:
+        room = (self.runner.n_going, self.runner.queues)
+        if room != self._room:
+            self._room = room
+            self._check()
+        if self._elsewhere != (self.device.itemText(0) == ELSEWHERE[0]):
+            self._fill_devices()
+
+    @property
+    def _may_start(self) -> bool:
+        """Whether there is room for one more job: a server lets it wait."""
+        return self.runner.queues or not self.runner.busy
+
     def _show_buttons(self) -> None:
         busy = self.runner.busy
         stopped = not busy and self.runner.standing in RESUMABLE and self.runner.job.get("kind") == "train"
-        self.start_button.setEnabled(not busy and not any(check.level == "stop" for check in self.checks))
+        self.start_button.setEnabled(self._may_start and not any(check.level == "stop" for check in self.checks))
         self.stop_button.setVisible(busy)
         self.stop_button.setText("Stop now" if self.runner.standing == "stopping" else "Stop")
         self.resume_button.setVisible(stopped)
@@ -291,14 +323,19 @@ class TrainPanel(QWidget):
         except ConfigError as error:
             self.checks = [Check("stop", str(error))]
         else:
-            self.checks = training_checks(workspace.subject, spec) if not self.runner.busy else self.checks
-            if not self._folder_is_mine and not self.runner.busy:
+            self.checks = training_checks(workspace.subject, spec) if self._may_start else self.checks
+            if not self._folder_is_mine and self._may_start:
                 self.folder.setText(str(spec.folder))
                 self.folder.setCursorPosition(len(self.folder.text()))
         if self.form.problem:
             self.checks = [*self.checks, Check("stop", "a setting above is wrong")]
         lines = [f"{SIGNS[check.level]} {check.text}" for check in self.checks]
-        self.findings.say("<br>".join(lines) if not self.runner.busy else "A job is going on, see the Jobs tab; one runs at a time.")
+        if not self._may_start:
+            lines = ["A job is going on, see the Jobs tab; one runs at a time."]
+        elif n_going := self.runner.n_going:
+            they_are, them = ("job is", "it") if n_going == 1 else ("jobs are", "them")
+            lines.append(f"… {n_going} {they_are} going on; this one waits for {them}")
+        self.findings.say("<br>".join(lines))
         self.another.setVisible(any(check.level == "stop" and check.text.startswith("no training pairs") for check in self.checks))
         self._show_buttons()
 

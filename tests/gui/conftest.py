@@ -100,15 +100,27 @@ def viewer(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Cache of a new user: no demo of the developer's, no job of the other test process. Children need not be polite to a waiting test."""
+    """Cache of a new user: no demo of the developer's, no job of the other test process. Children need not be polite to a waiting test.
+
+    Jobs are plain processes: a compute server takes seconds to start, and test_engine.py is about it.
+    """
     from napari_brain2pix import _sample_data
-    from napari_brain2pix.children import jobs
+    from napari_brain2pix.children import engine, jobs
 
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs, "NICE", 0)
+        patch.setattr(engine, "DEFAULT_PLACE", engine.PLAIN)
         patch.setattr(_sample_data, "cache_folder", lambda: folder)
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_jobs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of this test's servers and list of jobs: those of others are none of its business."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ Row = dict[str, Any]
 LOOK_S = 0.1  # between questions how a job stands
 START_S = 60.0  # for a server to come up; two seconds on an idle machine
 GRACE_S = 5.0  # from asking a job to stop to ending its process
+_LEFT_ALONE: list["subprocess.Popen[bytes]"] = []  # a process object that is dropped complains that its process still runs
 END_S = 10.0  # for what must follow from an order
 
 
@@ -124,9 +125,11 @@ class Engine:
                 self._client.run_on_scheduler(control.stop_server)
         with _quiet(), suppress(Exception):
             self._client.close(timeout=2)
-        if self._process is not None and (shutdown or not self.connection.detached):
-            _end(self._process)
-            self._process = None
+        process, self._process = self._process, None
+        if process is not None and (shutdown or not self.connection.detached):
+            _end(process)
+        elif process is not None:
+            _LEFT_ALONE.append(process)
 
     def __enter__(self) -> Self:
         return self
