@@ -17,6 +17,7 @@ from brain2pix.cli.decode import decode
 from brain2pix.cli.demo import demo
 from brain2pix.cli.evaluate import evaluate
 from brain2pix.cli.export import export
+from brain2pix.cli.import_ import import_
 from brain2pix.cli.inspect import inspect
 from brain2pix.cli.jobs import attach, cancel, jobs, resume
 from brain2pix.cli.maps import maps
@@ -46,6 +47,7 @@ def make_app() -> App:
     of_jobs = (jobs, attach, cancel, resume)
     for command in (*work, *of_jobs):
         app.command(command)
+    app.command(import_, name="import")
     app.command(server)
     app.command(weights)
     return app

@@ -10,19 +10,45 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    path: Annotated[Path, Parameter(help="Dataset, subject, demo or run folder.")],
+    path: Annotated[Path, Parameter(help="Dataset, subject, demo or run folder, or a file of a published dataset.")],
     /,
     *,
     subject_name: Annotated[str | None, Parameter(help="Which subject of a dataset folder.")] = None,
 ) -> int:
-    """Check a subject or a run and say what is in it."""
+    """Check a subject, a run or a published file and say what is in it."""
     from brain2pix.errors import MissingDataError
 
     if not path.exists():
         raise MissingDataError(f"{path} does not exist; give a dataset folder, a subject folder or a run folder")
+    published = _published_lines(path)
+    if published:
+        print("\n".join(published))
+        return 0
     is_run = (path / "job.json").is_file() or (path / "model" / "model.json").is_file() or (path / "model.json").is_file()
     print("\n".join(_run_lines(path) if is_run else _subject_lines(path, subject_name)))
     return 0
+
+
+def _published_lines(path: Path) -> list[str]:
+    """Say what a file of a published dataset holds; empty for folders of our own."""
+    if path.is_dir() and ((path / "dataset_description.json").exists() or (path / "job.json").exists()):
+        return []
+    from brain2pix.data.readers import READERS, Choices, sniff, unknown_format
+    from brain2pix.data.volumes import require_file
+
+    if path.is_file():
+        require_file(path, "file")
+    found = sniff(path)
+    if found is None:
+        if path.is_file():
+            raise unknown_format(path)
+        return []
+    kind, what = found
+    lines = [f"{path}: {what.text}", *([f"import    brain2pix import {kind} {path} OUT"] if what.has_responses else [])]
+    if not what.has_responses:
+        return lines
+    with READERS[kind].open(path, Choices()) as dataset:
+        return [*lines, *dataset.lines()]
 
 
 def _subject_lines(path: Path, name: str | None) -> list[str]:

@@ -9,6 +9,7 @@ from brain2pix.config.run import (
     DecodeParams,
     DemoParams,
     EvaluateParams,
+    ImportParams,
     MapsParams,
     SimulateParams,
     StimulateParams,
@@ -48,6 +49,7 @@ class Kind:
 _JOBS = "brain2pix.compute.jobs"
 KINDS: dict[str, Kind] = {
     "simulate": Kind(f"{_JOBS}.simulate:prepare", SimulateParams, needs_folder=False),
+    "import": Kind(f"{_JOBS}.import_:prepare", ImportParams, needs_folder=False),
     "train": Kind(f"{_JOBS}.train:prepare", TrainParams),
     "maps": Kind(f"{_JOBS}.maps:prepare", MapsParams),
     "decode": Kind(f"{_JOBS}.decode:prepare", DecodeParams),

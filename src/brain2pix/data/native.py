@@ -6,7 +6,7 @@ The layout is that of the documentation page on the native format; the reader is
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import imageio.v3 as iio
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 
 from brain2pix import __version__
 from brain2pix.data.betas import VOXELS_PER_CHUNK, create_hdf5
+from brain2pix.data.checks import IMAGELESS_SPLITS
 from brain2pix.data.rois import RESERVED
 from brain2pix.data.space import Space
 from brain2pix.data.stacks import write_stack
@@ -25,7 +26,7 @@ from brain2pix.events import CancelToken
 from brain2pix.files import atomic_folder, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -42,6 +43,15 @@ _EARLY = re.compile(r"h?V\d[ABab]?[vd]?")
 _COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 
 
+class ResponseBlocks(Protocol):
+    """Responses that are not in memory: written block by block."""
+
+    shape: tuple[int, int]
+
+    def blocks(self) -> "Iterator[tuple[slice, NDArray[np.float32]]]":
+        """Go once through all voxels, in blocks of columns, [n columns] each."""
+
+
 @dataclass(frozen=True)
 class NativeContent:
     """Everything that a native folder holds.
@@ -54,11 +64,11 @@ class NativeContent:
     voxels : DataFrame, one row per voxel: `i j k` (0-based ints), `hemi` ("L", "R" or "n/a"); `x y z` are derived from the affine
     areas : mapping of name to bool array, [v]. Areas may overlap. "V1v" and "V1d" suffice for V1: the reader forms the union, and "L", "R"
         and "all" too. "outside" marks voxels whose receptive field lies outside the stimulus.
-    responses : float32 array, [n v], row n = row n of `trials`
+    responses : float32 array, [n v], or ResponseBlocks of that shape; row n = row n of `trials`
     trials : DataFrame, [n] rows: `stimulus_id` (str), `split`, `run`, `session`, `repeat` (ints from 1); `onset`, `duration` (s) if known
     stimuli : DataFrame: `stimulus_id` (str), `category`, `split`; `source` (the photo or class that a stimulus comes from: stimuli of one
         source stay on one side of a hold-out split); other columns are kept. `file`, `width_deg` and `height_deg` are added by the writer.
-    images : mapping of stimulus id to uint8 array, [h w 3], one for each row of `stimuli`
+    images : mapping of stimulus id to uint8 array, [h w 3], one for each row of `stimuli`, but those of imagery
     field_of_view_deg : float, edge of the square stimulus
     unit : str, of the responses: "z-train", "z-run", "z-session", "psc" or "a.u."
     simulated : bool
@@ -77,7 +87,7 @@ class NativeContent:
     space: Space
     voxels: "pd.DataFrame"
     areas: "Mapping[str, NDArray[np.bool_]]"
-    responses: "NDArray[np.float32]"
+    responses: "NDArray[np.float32] | ResponseBlocks"
     trials: "pd.DataFrame"
     stimuli: "pd.DataFrame"
     images: "Mapping[str, NDArray[np.uint8]]"
@@ -138,7 +148,8 @@ def _check_content(content: NativeContent) -> None:
         if got != expected:
             raise ShapeError(f"responses are {n_trials} trials x {n_voxels} voxels, got {got} {what}, expected {expected}")
     known = set(content.stimuli["stimulus_id"])
-    for what, ids in (("trials name", set(content.trials["stimulus_id"]) - known), ("stimuli name", known - set(content.images))):
+    shown = set(content.stimuli.loc[~content.stimuli["split"].isin(IMAGELESS_SPLITS), "stimulus_id"])
+    for what, ids in (("trials name", set(content.trials["stimulus_id"]) - known), ("stimuli name", shown - set(content.images))):
         if ids:
             missing = "stimuli row" if what.startswith("trials") else "image"
             raise ShapeError(f"{what} {len(ids)} ids without {missing}: {join_names(sorted(map(str, ids)))}")
@@ -162,8 +173,11 @@ def _write_description(root: "Path", content: NativeContent) -> None:
 
 def _write_stimuli(root: "Path", content: NativeContent) -> None:
     folder = root / "stimuli"
-    files: list[str] = []
+    files: list[str | None] = []
     for stimulus_id, split in zip(content.stimuli["stimulus_id"], content.stimuli["split"], strict=True):
+        if stimulus_id not in content.images:
+            files.append(None)
+            continue
         place = folder / _file_name(split) / f"{_file_name(stimulus_id)}.png"
         if place.exists():  # two ids may differ only in signs that a file name cannot hold
             place = place.with_name(f"{place.stem}.{len(files)}.png")
@@ -186,7 +200,9 @@ def _write_responses(root: "Path", content: NativeContent) -> None:
     with create_hdf5(betas) as file:
         n_trials, n_voxels = content.responses.shape
         chunks = (max(n_trials, 1), max(1, min(n_voxels, VOXELS_PER_CHUNK)))
-        file.create_dataset("betas", data=np.asarray(content.responses, dtype=np.float32), chunks=chunks)
+        matrix = file.create_dataset("betas", shape=(n_trials, n_voxels), dtype=np.float32, chunks=chunks)
+        for columns, block in _blocks(content.responses):
+            matrix[:, columns] = block
         file["ijk"] = content.voxels[["i", "j", "k"]].to_numpy(dtype=np.int32)
         file["affine"] = content.space.affine
         file["shape"] = np.asarray(content.space.shape, dtype=np.int32)
@@ -199,6 +215,13 @@ def _write_responses(root: "Path", content: NativeContent) -> None:
     write_json(betas.with_suffix(".json"), {**sidecar, "Description": content.description or content.name})
     if {"onset", "duration"} <= set(trials):
         _write_events(func, base, trials, content.stimuli)
+
+
+def _blocks(responses: "NDArray[np.float32] | ResponseBlocks") -> "Iterator[tuple[slice, NDArray[np.float32]]]":
+    if isinstance(responses, np.ndarray):
+        yield slice(0, responses.shape[1]), np.asarray(responses, dtype=np.float32)
+    else:
+        yield from responses.blocks()
 
 
 def _write_events(func: "Path", base: str, trials: pd.DataFrame, stimuli: pd.DataFrame) -> None:

@@ -12,9 +12,9 @@ from brain2pix.cli._main import run_arguments
 from brain2pix.cli._options import parse_changes
 from brain2pix.errors import ConfigError
 
-COMMANDS = ("demo", "simulate", "inspect", "train", "maps", "decode", "evaluate", "stimulate", "run", "window", "weights")
+COMMANDS = ("demo", "simulate", "import", "inspect", "train", "maps", "decode", "evaluate", "stimulate", "run", "window", "weights")
 JOB_COMMANDS = ("server", "jobs", "attach", "cancel", "resume")
-ON_SERVERS = ("simulate", "train", "maps", "decode", "evaluate", "stimulate", "run", "resume")
+ON_SERVERS = ("simulate", "import", "train", "maps", "decode", "evaluate", "stimulate", "run", "resume")
 
 
 def brain2pix(*arguments, **options):
