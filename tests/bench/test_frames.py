@@ -35,6 +35,7 @@ def gaps_ms(qtbot, viewer, seconds: float = SECONDS) -> np.ndarray:
     return 1000 * np.diff(drawn)[10:]
 
 
+@pytest.mark.filterwarnings("ignore")  # napari's own, of its start
 @pytest.mark.benchmark(group="frames")
 def test_frames_beside_a_training(benchmark, make_napari_viewer, qtbot, tiny_subject: Path, tmp_path: Path, monkeypatch, capsys):
     from brain2pix.compute.engine.client import Engine
