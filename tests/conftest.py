@@ -77,10 +77,11 @@ def _is_local(host: str) -> bool:
 
 @pytest.fixture(autouse=True)
 def _same_numbers() -> None:
-    """Start the global random numbers anew for each test, whichever process it runs in."""
+    """Start the global random numbers anew for each test, and count the smallest ones in full, whichever process it runs in."""
     np.random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+        sys.modules["torch"].set_flush_denormal(False)  # trainings turn it on for their thread
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """Read the record of a job while it grows, and make out how far it is. No Qt: the folder on disk is all it knows."""
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from brain2pix.compute.record import Tail
 from brain2pix.events import Event, Finished, Message, Progress, Started, from_dict
 
 CHUNK = 64 * 1024  # bytes of the record that are read at once: a few milliseconds of work
@@ -21,23 +21,16 @@ class EventTail:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._at = 0
-        self._cut = b""
-        self.more = False  # whether a look at once would find more
+        self._tail = Tail(file, CHUNK)
+
+    @property
+    def more(self) -> bool:
+        """Whether a look at once would find more."""
+        return self._tail.more
 
     def read(self) -> list[tuple[float, Event]]:
         """Give what has come since the last look, at most a chunk of it, with the times at which it was written [s]."""
-        try:
-            with self._file.open("rb") as record:
-                record.seek(self._at)
-                fresh = record.read(CHUNK)
-        except FileNotFoundError:
-            fresh = b""
-        self._at += len(fresh)
-        self.more = len(fresh) == CHUNK
-        *lines, self._cut = (self._cut + fresh).split(b"\n")
-        return [found for found in map(_event, lines) if found is not None]
+        return [found for found in map(_event, self._tail.read()) if found is not None]
 
 
 @dataclass
@@ -117,10 +110,9 @@ def last_words(file: Path, most: int = 2000) -> str:
     return re.sub(r"\s+", " ", said[-1]) if said else ""
 
 
-def _event(line: bytes) -> tuple[float, Event] | None:
-    """One line of the record; None for one that was cut off or that a later version wrote."""
+def _event(values: dict[str, Any]) -> tuple[float, Event] | None:
+    """One line of the record; None for one that a later version wrote."""
     try:
-        values: dict[str, Any] = json.loads(line)
         return float(values.get("t") or 0), from_dict(values)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

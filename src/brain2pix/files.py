@@ -90,6 +90,15 @@ def write_json(path: Path, values: Any) -> None:
         beside.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def read_json_if_there(path: Path) -> dict[str, Any]:
+    """Read the values of a JSON file; empty if there is none that can be read."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or what caused it, says that no space is left (or a size limit was hit)."""
     seen: BaseException | None = error

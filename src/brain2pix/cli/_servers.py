@@ -180,9 +180,11 @@ def draw_from_server(engine: "Engine", name: str, done: str) -> int:
 def draw_from_folder(state: "JobState", done: str) -> int:
     """Draw a job from its folder, what is behind it first; Ctrl-C leaves it running. Gives the exit code."""
     from brain2pix.compute.engine.states import GOING, state_of
+    from brain2pix.compute.record import Tail
+    from brain2pix.training.run_folder import RunFolder
 
     def follow(tell: Callable[[dict[str, Any]], None]) -> tuple[str, str]:
-        lines = _Lines(state.folder / "events.jsonl")
+        lines = Tail(RunFolder(state.folder).events)
         while True:
             now = state_of(state.folder, state.id)  # before its lines: whoever hears of the end has heard everything
             for line in lines.read():
@@ -251,29 +253,3 @@ class _Attempts:
                 with suppress(ValueError):
                     self._open.remove(stage)
         self._sink(event)
-
-
-class _Lines:
-    """Gives the lines of a growing record once each."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._at = 0
-        self._cut = b""
-
-    def read(self) -> list[dict[str, Any]]:
-        import json
-
-        try:
-            with self._file.open("rb") as record:
-                record.seek(self._at)
-                fresh = record.read()
-        except FileNotFoundError:
-            return []
-        self._at += len(fresh)
-        *lines, self._cut = (self._cut + fresh).split(b"\n")
-        found = []
-        for line in lines:
-            with suppress(ValueError):
-                found.append(json.loads(line))
-        return [values for values in found if isinstance(values, dict)]

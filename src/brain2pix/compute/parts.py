@@ -1,14 +1,14 @@
 """Where the parts of a demo, a run or a subject lie: what an export finds is what the window shows."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brain2pix.data.image_scores import SIDECAR, TABLE
 from brain2pix.errors import DataFormatError, MissingDataError
+from brain2pix.files import read_json_if_there
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ def find_parts(path: Path) -> Parts:
     root = _subject_root(path)
     if root is None:
         raise DataFormatError(f"{path} holds no subject (dataset_description.json); give a demo, run or subject folder")
-    kind, beside = _json(path / "job.json").get("kind"), _beside(path, root)
+    kind, beside = read_json_if_there(path / "job.json").get("kind"), _beside(path, root)
     maps, pictures, scores, model = [], [], [], None
     if beside is not None:
         maps = [beside / "maps" / "results", beside / "decoder_maps" / "results", beside / "maps"]
@@ -103,7 +103,7 @@ def read_pictures(parts: Parts, subject: "Subject") -> "tuple[list[str], NDArray
             stimuli, made = stored["stimuli"], stored["reconstructions"]
     else:
         made = np.load(file, allow_pickle=False)
-        ids = [str(name) for name in _json(file.with_suffix(".json")).get("stimulus_ids", [])]
+        ids = [str(name) for name in read_json_if_there(file.with_suffix(".json")).get("stimulus_ids", [])]
         stimuli = subject.images(ids, size=made.shape[1]) if len(ids) == len(made) else made[:0]
     if not len(ids) == len(stimuli) == len(made):
         raise DataFormatError(f"{file} has {len(ids)} names, {len(stimuli)} stimuli and {len(made)} reconstructions; decode again")
@@ -113,7 +113,7 @@ def read_pictures(parts: Parts, subject: "Subject") -> "tuple[list[str], NDArray
 def _subject_root(path: Path) -> Path | None:
     path = path.parent if path.name == "dataset_description.json" and path.is_file() else path
     candidates = [path, path / "subject"]
-    named = [_json(place / "job.json").get("params", {}).get("subject") for place in (path, _trained_run(path))]
+    named = [read_json_if_there(place / "job.json").get("params", {}).get("subject") for place in (path, _trained_run(path))]
     candidates += [path / name for name in named if isinstance(name, str)]
     candidates += [folder.parent for folder in candidates if folder.name.startswith("sub-")]
     return next((folder for folder in candidates if (folder / "dataset_description.json").is_file()), None)
@@ -121,7 +121,7 @@ def _subject_root(path: Path) -> Path | None:
 
 def _trained_run(path: Path) -> Path:
     """Run of the trained system that a job is about (maps, pictures, scores); for others the folder itself."""
-    run = _json(path / "job.json").get("params", {}).get("run")
+    run = read_json_if_there(path / "job.json").get("params", {}).get("run")
     return path / run if isinstance(run, str) and (path / run).is_dir() else path
 
 
@@ -136,7 +136,7 @@ def _beside(path: Path, root: Path) -> Path | None:
 
 def _model(folder: Path) -> Path | None:
     """Trained model of a run or of a demo: that of the demo's method, else the first there is."""
-    main = str(_json(folder / "demo.json").get("method", ""))
+    main = str(read_json_if_there(folder / "demo.json").get("method", ""))
     candidates = [folder / "model", folder / "runs" / main / "model", *sorted(folder.glob("runs/*/model")), folder]
     return next((model for model in candidates if (model / "model.json").is_file()), None)
 
@@ -144,12 +144,3 @@ def _model(folder: Path) -> Path | None:
 def _first(places: list[Path]) -> Path | None:
     """First of some places that is there; the run folder of a job is none, for what it made lies in its ``results``."""
     return next((place for place in places if place.exists() and not (place / "job.json").is_file()), None)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Values of a JSON file; empty if there is none that can be read."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

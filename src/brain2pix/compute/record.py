@@ -94,6 +94,44 @@ def read_events(file: "Path") -> "Iterator[dict[str, Any]]":
                 yield values
 
 
+class Tail:
+    """Give the lines of a record that grows, once each, from where it left off.
+
+    Parameters
+    ----------
+    file : Path, ``events.jsonl``; need not exist yet
+    most : int, bytes that are read at once; -1: all there are
+    """
+
+    def __init__(self, file: "Path", most: int = -1) -> None:
+        self._file = file
+        self._most = most
+        self._at = 0
+        self._cut = b""
+        self.more = False  # whether a look at once would find more
+
+    def read(self) -> "list[dict[str, Any]]":
+        """Give what has come since the last look; a line that was cut off, or is none of ours, is left out."""
+        try:
+            with self._file.open("rb") as record:
+                record.seek(self._at)
+                fresh = record.read(self._most)
+        except FileNotFoundError:
+            fresh = b""
+        self._at += len(fresh)
+        self.more = len(fresh) == self._most
+        *lines, self._cut = (self._cut + fresh).split(b"\n")
+        return [values for values in map(_values, lines) if values]
+
+
+def _values(line: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 class _EventHandler(logging.Handler):
     def __init__(self, sink: "EventSink") -> None:
         super().__init__(level=logging.WARNING)

@@ -13,7 +13,7 @@ from brain2pix.compute.sweep_cells import Known, Standing, SweepCell, SweepJob, 
 from brain2pix.config.sweep import BORROWED, flatten
 from brain2pix.errors import Brain2PixError
 from brain2pix.evaluation.report import ScoreLine, read_lines
-from brain2pix.files import atomic_path
+from brain2pix.files import atomic_path, read_json_if_there
 from brain2pix.training.run_folder import RunFolder, model_description
 
 _ABOUT = ("transductive", "simulated", "n_images", "n_voxels", "device")
@@ -57,7 +57,7 @@ def result_rows(cell: SweepCell, jobs: Known) -> Iterator[dict[str, Any]]:
             "train_seconds": seconds_of(cell.train.folder),
             "seconds": seconds_of(job.folder),
             "transductive": transductive,
-            "versions": ", ".join(f"{name} {number}" for name, number in _json(begun.job).get("versions", {}).items()),
+            "versions": ", ".join(f"{name} {number}" for name, number in read_json_if_there(begun.job).get("versions", {}).items()),
         }
         if stands.state != "finished":
             yield row
@@ -75,9 +75,9 @@ def settings_row(cell: SweepCell, jobs: Known) -> dict[str, Any]:
     """Give everything that was asked of a cell and what it was resolved to."""
     params = dict(cell.train.spec.params)
     params.pop("settings")  # what they gave stands among the resolved ones
-    resolved = _json(RunFolder(cell.train.folder).settings)
-    job = _json(RunFolder(cell.train.folder).job)
-    status = _json(RunFolder(cell.train.folder).status)
+    resolved = read_json_if_there(RunFolder(cell.train.folder).settings)
+    job = read_json_if_there(RunFolder(cell.train.folder).job)
+    status = read_json_if_there(RunFolder(cell.train.folder).status)
     stands = cell_standing(cell, jobs)
     row: dict[str, Any] = {"cell": cell.id, "state": stands.state, "error": stands.error, **cell.at._asdict(), "folder": str(cell.folder)}
     row |= {f"train.{key}": value for key, value in flatten(params).items()}
@@ -107,9 +107,9 @@ def _read_result(job: SweepJob) -> tuple[list[ScoreLine], dict[str, Any]]:
     """Read the scores of a job and what it says of them."""
     folder = RunFolder(job.folder)
     if job.spec.kind == "evaluate":
-        return read_lines(folder.results / "scores.tsv"), _json(folder.results / "about.json")
+        return read_lines(folder.results / "scores.tsv"), read_json_if_there(folder.results / "about.json")
     about = folder.read_settings()
-    summary = _json(folder.results / "summary.json")
+    summary = read_json_if_there(folder.results / "summary.json")
     agreement = folder.results / "agreement.tsv"
     row = f"{about.get('method', '')} {summary.get('side', '')}".strip()
     kept = ScoreLine("maps", row, "kept", float(summary.get("kept", "nan")), n=summary.get("n_voxels"), note=str(summary.get("source", "")))
@@ -123,26 +123,17 @@ def _transductive(cell: SweepCell) -> str | None:
         found = model_description(cell.train.folder)["transductive"]
     for job in cell.results:
         if found is None:
-            found = _json(RunFolder(job.folder).results / "about.json").get("transductive")
+            found = read_json_if_there(RunFolder(job.folder).results / "about.json").get("transductive")
     return None if found is None else "; ".join(found) or "no"
 
 
 def seconds_of(folder: Path) -> int | None:
     """Wall time of the last attempt."""
-    status = _json(RunFolder(folder).status)
+    status = read_json_if_there(RunFolder(folder).status)
     try:
         return round((datetime.fromisoformat(status["finished"]) - datetime.fromisoformat(status["started"])).total_seconds())
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Values of a JSON file; empty if there is none that can be read."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _write_table(path: Path, columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -261,15 +261,3 @@ def test_an_attempt_ends_what_the_one_before_left_open(events):
     tell({"kind": "of a later version"})
     tell({"attempt": None, "kind": "message", "level": "info", "text": "old"})
     assert events == [lines[0], Stopped("encoder"), Message("info", "attempt 2"), *lines[1:], Message("info", "old")]
-
-
-def test_lines_come_once_and_whole(tmp_path):
-    file = tmp_path / "events.jsonl"
-    lines = _servers._Lines(file)
-    assert lines.read() == []
-    file.write_text('{"a": 1}\n{"a"')
-    assert lines.read() == [{"a": 1}]
-    with file.open("a") as record:
-        record.write(": 2}\nbroken\n[3]\n")
-    assert lines.read() == [{"a": 2}]
-    assert lines.read() == []

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from brain2pix.compute.record import Recorder, read_events
+from brain2pix.compute.record import Recorder, Tail, read_events
 from brain2pix.compute.runner import run_job, run_state
 from brain2pix.compute.spec import JobSpec
 from brain2pix.errors import ComputeError, ConfigError
@@ -259,3 +259,24 @@ def test_a_full_disk_loses_events_not_the_job(tmp_path):
         assert kept == list(range(len(kept)))
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+def test_lines_come_once_and_whole(tmp_path):
+    file = tmp_path / "events.jsonl"
+    lines = Tail(file)
+    assert lines.read() == []
+    file.write_text('{"a": 1}\n{"a"')
+    assert lines.read() == [{"a": 1}]
+    with file.open("a") as record:
+        record.write(": 2}\nbroken\n[3]\n")
+    assert lines.read() == [{"a": 2}]
+    assert lines.read() == []
+
+
+def test_a_tail_takes_a_chunk_at_a_time(tmp_path):
+    file = tmp_path / "events.jsonl"
+    file.write_text("".join(f'{{"a": {number}}}\n' for number in range(100)))
+    tail, found = Tail(file, 64), []
+    while not found or tail.more:
+        found += tail.read()
+    assert found == [{"a": number} for number in range(100)]

@@ -68,12 +68,15 @@ def _run(job_id: str, key: str, folder: str, worker: "Worker") -> tuple[str, str
         except Exception as error:  # it stands in the folder, with its traceback
             return "failed", one_line(error)
         finally:
-            _free_device_memory()
+            _leave_as_found()
     return ("cancelled", "") if outcome == "cancelled" else ("finished", "")
 
 
-def _free_device_memory() -> None:
-    """Give the memory of the graphics card back that torch keeps for the next step: the next job may be of another worker."""
+def _leave_as_found() -> None:
+    """Let the next job of this process find what it would find in a process of its own, and give back the memory of the graphics card."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch is None:
+        return
+    torch.set_flush_denormal(False)  # trainings turn it on, for their thread
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
