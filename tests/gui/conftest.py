@@ -95,7 +95,19 @@ def viewer(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Any]:
     made.window.resize(*SIZE)
     qtbot.wait(50)
     yield made
+    _forget_closed(made.window)
     gc.collect()
+
+
+def _forget_closed(window: Any) -> None:
+    """Keep napari's fixture from closing once more what a test has closed: on Qt 6 the inner widgets are gone by then."""
+    try:
+        window._qt_viewer.objectName()
+    except RuntimeError:
+        window._teardown()
+        del window._qt_window
+    except AttributeError:  # closed by a script, and known to be
+        pass
 
 
 @pytest.fixture(scope="session", autouse=True)
