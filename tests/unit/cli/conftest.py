@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from brain2pix.cli._main import run_arguments
+
 TESTS = Path(__file__).parents[2]
 HELPERS = [TESTS / "faults" / "helpers", TESTS / "unit" / "compute" / "helpers", TESTS / "unit" / "training" / "helpers"]
 COMMAND = """
@@ -17,6 +19,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that a shell r
 toy_kinds.register()
 main()
 """
+
+
+@pytest.fixture
+def say(capsys):
+    """Run a command here; gives exit code, stdout and stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = run_arguments([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
 
 
 @pytest.fixture

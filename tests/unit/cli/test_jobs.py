@@ -9,7 +9,6 @@ import psutil
 import pytest
 
 from brain2pix.cli import _servers
-from brain2pix.cli._main import run_arguments
 from brain2pix.compute.engine.registry import job_id, known_jobs, note_job
 from brain2pix.compute.runner import run_job
 from brain2pix.compute.spec import JobSpec
@@ -22,19 +21,6 @@ pytestmark = pytest.mark.usefixtures("own_state", "toy_kinds")
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def say(capsys):
-    """Run a command here; gives exit code, stdout and stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = run_arguments([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def write_job(place, kind="count", **params):

@@ -10,7 +10,6 @@ import types
 import psutil
 import pytest
 
-from brain2pix.cli._main import run_arguments
 from brain2pix.cli._servers import submit
 from brain2pix.cli.server import _welcome
 from brain2pix.compute.engine.connection import Connection, server_file
@@ -45,19 +44,6 @@ def wait_for(condition, seconds=60):
 def steps(folder):
     file = folder / "results" / "count.json"
     return int(file.read_text()) if file.is_file() else 0
-
-
-@pytest.fixture
-def say(capsys):
-    """Run a command here; gives exit code, stdout and stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = run_arguments([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

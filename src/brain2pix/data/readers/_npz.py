@@ -83,9 +83,9 @@ class NpzFile:
         return shape, dtype
 
     def _header(self, file: "IO[bytes]", name: str) -> "tuple[tuple[int, ...], np.dtype[Any]]":
-        version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+        version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, columns_first, dtype = read(file)  # type: ignore[no-untyped-call]
+        shape, columns_first, dtype = read(file)
         if dtype.kind not in "fiub":
             raise DataFormatError(f"{self.path}: array {name!r} holds {dtype}, expected numbers; Python objects are never loaded")
         if columns_first and len(shape) > 1:

@@ -18,6 +18,7 @@ BLOCK_BYTES = 32 * 2**20
 MOST_TABLE_BYTES = 64 * 2**20
 # No deflate stream grows by more than this; a header that announces more is wrong.
 MOST_INFLATION = 1032
+# what numpy, scipy, h5py and zipfile raise on damaged files beside the usual; NotImplementedError: a zip compression nobody has
 _MORE = (RuntimeError, KeyError, TypeError, MemoryError, OverflowError, NotImplementedError, struct.error, zipfile.BadZipFile)
 
 
