@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from brain2pix.config.importing import ImportParams
 from brain2pix.config.run import (
     BackboneParams,
     DecodeParams,
     DemoParams,
     EvaluateParams,
-    ImportParams,
     MapsParams,
     SimulateParams,
     StimulateParams,

@@ -23,26 +23,6 @@ class SimulateParams(Settings):
     settings: dict[str, Any] = Field({}, description="single settings over the preset, dotted names")
 
 
-class ImportParams(Settings):
-    """Bring a published dataset into a native folder."""
-
-    source: Path = Field(description="file or folder as it was published")
-    out: Path = Field(description="dataset folder to make")
-    kind: str = Field("auto", description="name of the format; auto looks into the file")
-    subject: str | None = Field(None, description="name of the subject, or which one of the file; None: as the file's name has it")
-    images: Path | None = Field(None, description="folder or file with the pictures; None: beside the source, where they are published so")
-    masks: Path | None = Field(None, description="folder with masks sub-XX_mask_{LH,RH}_NAME.nii.gz on the grid of the voxels")
-    areas: tuple[str, ...] = Field((), description="areas to take; empty: all")
-    split: Literal["train", "test", "imagery"] | None = Field(None, description="split of a file that does not tell")
-    zscore: Literal["none", "run"] = Field("none", description="scale each voxel within each run of each split")
-    missing: Literal["error", "skip"] = Field("error", description="trials whose picture is not there")
-    flip: tuple[Literal["x", "y", "z"], ...] = Field((), description="axes of the voxel coordinates to mirror")
-    flip_images: tuple[Literal["x", "y"], ...] = Field((), description="axes of the pictures to mirror")
-    field_of_view_deg: float | None = Field(None, gt=0, le=180, description="edge of the pictures [degrees]; None: as published")
-    n_train: int | None = Field(None, ge=1, description="training pictures of vim-1; None: 1750")
-    n_validation: int | None = Field(None, ge=1, description="validation pictures of vim-1; None: 120")
-
-
 class TrainParams(Settings):
     """Train a system."""
 

@@ -8,21 +8,20 @@ from brain2pix.errors import ConfigError
 from brain2pix.files import remove_half_written
 
 if TYPE_CHECKING:
-    from brain2pix.config.run import ImportParams
+    from brain2pix.config.importing import ImportParams
 
 
 def prepare(params: "ImportParams") -> Prepared:
     """Open the dataset, see that its pictures are there, and look at the target folder."""
-    from brain2pix.data.readers import Choices, choose_reader
+    from brain2pix.data.readers import choose_reader
     from brain2pix.data.readers.importing import Listener, import_dataset, rows_with_pictures
 
     if params.out.exists() and (not params.out.is_dir() or any(params.out.iterdir())):
         raise ConfigError(f"{params.out} exists and is not an empty folder; choose another place or remove it first")
-    choices = Choices(**params.model_dump(exclude={"source", "out", "kind"}))
     reader = choose_reader(params.kind, params.source)
     with ExitStack() as stack:
-        dataset = stack.enter_context(reader.open(params.source, choices))
-        rows_with_pictures(dataset, choices, Listener())
+        dataset = stack.enter_context(reader.open(params.source, params))
+        rows_with_pictures(dataset, params, Listener())
         opened = stack.pop_all()
 
     def run(context: JobContext) -> None:
@@ -31,6 +30,6 @@ def prepare(params: "ImportParams") -> Prepared:
         with opened, context.stage("import"):
             for line in dataset.lines():
                 context.message(line)
-            import_dataset(dataset, params.out, choices, Listener(context.sink, context.cancel))
+            import_dataset(dataset, params.out, params, Listener(context.sink, context.cancel))
 
     return Prepared(params.model_dump(mode="json"), run)

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from brain2pix.config.importing import Choices
 from brain2pix.data.readers import god_hdf5, god_matlab, god_npz, vim1
 from brain2pix.data.readers._reading import first_bytes
-from brain2pix.data.readers.base import Choices, Dataset, Found, Reader
+from brain2pix.data.readers.base import Dataset, Found, Reader
 from brain2pix.data.volumes import require_file
 from brain2pix.errors import ConfigError, DataFormatError, MissingDataError, unknown_name
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from brain2pix.data.readers.base import Choices, Dataset, Placement, subject_name, with_repeats
+from brain2pix.config.importing import Choices
+from brain2pix.data.readers.base import Dataset, Placement, subject_name, with_repeats
 from brain2pix.data.readers.grids import arranged, derived, fitted, flip_coordinates, on_grid
 from brain2pix.data.readers.masks import read_masks
 from brain2pix.data.readers.pictures import FolderPictures
@@ -307,6 +308,8 @@ def make_dataset(parts: list[BData], choices: Choices) -> Dataset:
     trials = with_repeats(pd.concat([trial_table(data, choices) for data in parts], ignore_index=True))
     if not len(trials):
         raise DataFormatError(f"{first.path}: the response matrix has no rows")
+    if choices.zscore == "session":
+        raise ConfigError(f"{first.path} knows no sessions: --zscore session cannot be done, --zscore run can")
     if choices.zscore == "run" and not all("Run" in data.keys for data in parts):
         raise ConfigError(f"{first.path} has no column Run: --zscore run cannot be done")
     groups = trials.groupby(["split", "run"]).ngroup().to_numpy() if choices.zscore == "run" else None

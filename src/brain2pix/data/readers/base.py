@@ -4,51 +4,17 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
+
+from brain2pix.config.importing import Choices
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from brain2pix.data.space import Space
-
-Split = Literal["train", "test", "imagery"]
-Axis = Literal["x", "y", "z"]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a file cannot tell and the user may.
-
-    Parameters
-    ----------
-    subject : str or None, e.g. "sub-02" or "2"; None: as the file's name has it
-    images : Path or None, folder with the pictures, or the file that comes with the responses; None: beside the source
-    masks : Path or None, folder with masks ``sub-XX_mask_{LH,RH}_NAME.nii.gz`` on the grid of the voxels
-    areas : tuple of str, which areas to take; empty: all
-    split : which split a file holds whose name does not tell
-    zscore : "none", or "run": each voxel within each run of each split
-    missing : what to do with trials whose picture is not there
-    flip : axes of the voxel coordinates to mirror, "x" for files in LPS that call themselves RAS
-    flip_images : axes of the pictures to mirror
-    field_of_view_deg : float or None, edge of the pictures; None: as published
-    n_train, n_validation : int or None, numbers of pictures where a file's axes cannot be told apart otherwise; None: as published
-    """
-
-    subject: str | None = None
-    images: Path | None = None
-    masks: Path | None = None
-    areas: tuple[str, ...] = ()
-    split: Split | None = None
-    zscore: Literal["none", "run"] = "none"
-    missing: Literal["error", "skip"] = "error"
-    flip: tuple[Axis, ...] = ()
-    flip_images: tuple[Literal["x", "y"], ...] = ()
-    field_of_view_deg: float | None = None
-    n_train: int | None = None
-    n_validation: int | None = None
 
 
 class Responses(Protocol):

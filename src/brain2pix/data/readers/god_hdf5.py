@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from brain2pix.data.readers.base import Choices, Dataset
+    from brain2pix.config.importing import Choices
+    from brain2pix.data.readers.base import Dataset
 
 _ONE_SPLIT = re.compile(r"(.+?)_?(?:ImageNet)?_?(?:training|test|imagery)$", re.IGNORECASE)
 _MOST_NAMES = 100_000

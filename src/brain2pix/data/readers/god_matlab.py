@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from brain2pix.config.importing import Choices
     from brain2pix.data.readers._matlab5 import Columns
-    from brain2pix.data.readers.base import Choices, Dataset
+    from brain2pix.data.readers.base import Dataset
 
 
 def sniff(path: "Path") -> Found | None:

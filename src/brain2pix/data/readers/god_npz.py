@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from brain2pix.config.importing import Choices
 from brain2pix.data.readers._bdata import MOST_TRIALS, choose_areas, subject_of
 from brain2pix.data.readers._npz import NpzFile
 from brain2pix.data.readers._reading import first_bytes
-from brain2pix.data.readers.base import Choices, Dataset, Found, subject_name, with_repeats
+from brain2pix.data.readers.base import Dataset, Found, subject_name, with_repeats
 from brain2pix.data.readers.grids import arranged
 from brain2pix.data.readers.pictures import MOST_PICTURE_BYTES, ArrayPictures, numbered
 from brain2pix.data.rois import RESERVED
@@ -138,8 +139,8 @@ class NpzResponses:
 
 
 def _refuse(path: "Path", choices: Choices) -> None:
-    if choices.zscore == "run":
-        raise ConfigError(f"{path} has no runs: --zscore run cannot be done")
+    if choices.zscore != "none":
+        raise ConfigError(f"{path} has neither runs nor sessions: --zscore cannot be done")
     if choices.flip or choices.masks:
         raise ConfigError(f"{path} has no voxel coordinates: there is nothing to flip or to lay masks on")
 

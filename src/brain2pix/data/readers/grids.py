@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain2pix.data.readers.base import Axis, Placement
+from brain2pix.data.readers.base import Placement
 from brain2pix.data.space import Space
 from brain2pix.errors import DataFormatError
 
@@ -18,7 +18,7 @@ _MAX_OFF_MM = 0.1
 _MOST_EDGE = 1024
 
 
-def flip_coordinates(xyz: "NDArray[np.float64]", axes: "tuple[Axis, ...]") -> "NDArray[np.float64]":
+def flip_coordinates(xyz: "NDArray[np.float64]", axes: "tuple[str, ...]") -> "NDArray[np.float64]":
     """Mirror world coordinates, [v 3]."""
     return np.asarray(xyz * np.array([-1.0 if axis in axes else 1.0 for axis in ("x", "y", "z")]))
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from brain2pix.data.readers.base import Choices, Dataset, Pictures
+    from brain2pix.config.importing import Choices
+    from brain2pix.data.readers.base import Dataset, Pictures
     from brain2pix.events import EventSink
 
 

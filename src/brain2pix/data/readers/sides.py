@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from brain2pix.data.readers.base import Choices, Dataset
+    from brain2pix.config.importing import Choices
+    from brain2pix.data.readers.base import Dataset
 
 _GRID = 8  # patches along an edge of the picture
 _EARLY = ("V1", "V2", "V3")

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
+from brain2pix.config.importing import Choices
 from brain2pix.data.readers._bdata import choose_areas
 from brain2pix.data.readers._hdf5 import is_hdf5, matrix, names_in, open_hdf5
 from brain2pix.data.readers._matlab5 import Matlab5File, is_matlab5
 from brain2pix.data.readers._reading import check_table, first_bytes
-from brain2pix.data.readers.base import Choices, Dataset, Found, with_repeats
+from brain2pix.data.readers.base import Dataset, Found, with_repeats
 from brain2pix.data.readers.grids import indexed
 from brain2pix.data.readers.pictures import MOST_PICTURE_BYTES, ArrayPictures, numbered
 from brain2pix.data.volumes import require_file

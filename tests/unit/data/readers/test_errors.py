@@ -186,7 +186,7 @@ def test_masks_that_do_not_fit(god, tmp_path):
 
 def test_choices_that_a_file_cannot_follow(god, vim1, tmp_path):
     npz = god.write_npz(tmp_path / "sbj_1.npz")
-    refused(ConfigError, "has no runs: --zscore run cannot be done", "god-npz", npz, zscore="run")
+    refused(ConfigError, "has neither runs nor sessions: --zscore cannot be done", "god-npz", npz, zscore="run")
     refused(ConfigError, "no voxel coordinates: there is nothing to flip", "god-npz", npz, flip=("x",))
     refused(ConfigError, "--flip, --masks and --zscore do not apply", "vim-1", vim1.write_responses(tmp_path / "E.mat"), flip=("x",))
     path = god.write_hdf5(tmp_path / "Subject1.h5", Run=True)
