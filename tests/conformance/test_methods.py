@@ -21,6 +21,7 @@ SIZE, N_VOXELS, N_IMAGES = 32, 24, 30
 # Fewer steps than the preset `tiny`, so that the suite stays quick. A system that is not named here is tested as its preset says.
 SHORT = {
     "gaziv": {"encoder.n_steps": 6, "encoder.check_every": 3, "encoder.dropout": 0.5, "decoder.n_steps": 6},
+    "beliy": {"encoder.n_steps": 6, "encoder.check_every": 3, "decoder.n_steps": 6},
     "retino": {"encoder.n_steps": 6, "encoder.solve_every": 3, "decoder.n_steps": 6},
 }
 

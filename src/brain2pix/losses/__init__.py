@@ -1,6 +1,6 @@
 """Losses and penalties as pure functions; a perceptual loss is handed its features."""
 
-from brain2pix.losses.perceptual import block_distance, perceptual_loss, unit_vectors
+from brain2pix.losses.perceptual import block_distance, perceptual_loss, scaled_features, unit_vectors
 from brain2pix.losses.pixel import channel_scale, scaled_l1, tv
 from brain2pix.losses.regularisers import (
     decoder_group_lasso,
@@ -25,6 +25,7 @@ __all__ = [
     "neighbour_group_lasso",
     "neighbour_mean",
     "perceptual_loss",
+    "scaled_features",
     "scaled_l1",
     "second_moment",
     "snr_l1_cosine",

@@ -41,6 +41,39 @@ def perceptual_loss(features: "Sequence[Tensor]", targets: "Sequence[Tensor]", w
     return torch.stack(terms).sum() if terms else torch.zeros((), device=features[0].device if features else None)
 
 
+def scaled_features(
+    features: "Sequence[Tensor]", targets: "Sequence[Tensor]", scales: "Sequence[Tensor]", weights: "Sequence[float]", power: int = 1
+) -> Tensor:
+    """Weighted sum over blocks of the mean difference of features, each channel in units of its scale.
+
+    Parameters
+    ----------
+    features, targets : sequence of Tensor, [b c h w] each, one per block
+    scales : sequence of Tensor, [c] each, mean absolute value of the channels over training images
+    weights : sequence of float, one per block
+    power : 1 for the absolute difference, 2 for the squared one
+
+    Returns
+    -------
+    Tensor, scalar
+
+    Raises
+    ------
+    ShapeError
+        If the numbers of blocks, scales and weights differ.
+
+    References
+    ----------
+    .. [1] Beliy et al. 2019, arXiv:1907.02431; the paper squares, the released program does not.
+    """
+    if not len(features) == len(targets) == len(scales) == len(weights):
+        raise ShapeError(f"one scale and weight per block are needed: {len(features)} blocks, {len(scales)} scales, {len(weights)} weights")
+    total = torch.zeros((), device=features[0].device)
+    for found, wanted, scale, weight in zip(features, targets, scales, weights, strict=True):
+        total = total + weight * ((found - wanted) / scale.view(1, -1, 1, 1)).abs().pow(power).mean()
+    return total
+
+
 def block_distance(features: Tensor, targets: Tensor) -> Tensor:
     """Distance 1 - cosine of one block for each image, averaged over space; [b c h w] twice -> [b]."""
     return 0.5 * (unit_vectors(features) - unit_vectors(targets)).square().sum(1).mean(dim=(1, 2))

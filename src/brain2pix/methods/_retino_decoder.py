@@ -6,11 +6,12 @@ import numpy as np
 import torch
 
 from brain2pix.events import Progress
-from brain2pix.methods._gaziv_decoder import DecoderPhase
+from brain2pix.methods._decoder_phase import DecoderPhase, perceptual_image_loss
 from brain2pix.methods._linear import group_folds
 from brain2pix.methods._local_map import ResponseMoments, contrast_pictures, solve_blocks
 from brain2pix.methods._pictures import shrink, to_tensor
 from brain2pix.methods._sampling import generator, torch_numbers
+from brain2pix.methods._schedule import rate_factor
 from brain2pix.models import LocalDecoder
 
 if TYPE_CHECKING:
@@ -34,13 +35,11 @@ class LocalDecoderPhase(DecoderPhase):
     number : int, of the network
     """
 
-    # the losses of the phase need of a method, its decoder and settings what both systems have, but are typed for gaziv's
-    method: "Retino"  # type: ignore[assignment]
-    decoder: LocalDecoder  # type: ignore[assignment]
+    method: "Retino"
+    decoder: LocalDecoder
 
     def __init__(self, method: "Retino", data: "TrainingData", number: int = 0) -> None:
-        super().__init__(method, data)  # type: ignore[arg-type]
-        self.options = method.options.decoder  # type: ignore[assignment]
+        super().__init__(method, data)
         self.settings = method.options.decoder
         self.number = number
         self.name = "decoder" if number == 0 else f"decoder {number + 1}"
@@ -72,6 +71,10 @@ class LocalDecoderPhase(DecoderPhase):
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam on the network."""
         return torch.optim.Adam(self.network.parameters(), lr=self.settings.learning_rate)
+
+    def learning_rate(self, step: int) -> float:
+        """Give the factor on the base rate."""
+        return rate_factor(step, self.n_steps, self.settings.schedule)
 
     def after_step(self, step: int) -> None:
         """Let the running average of the weights follow."""
@@ -105,8 +108,8 @@ class LocalDecoderPhase(DecoderPhase):
         disturbed: NDArray[np.float32] = predicted + strength * noise
         return disturbed
 
-    def _penalty(self) -> "Tensor":
-        return torch.zeros((), device=self.context.device)
+    def _image_loss(self, images: "Tensor", targets: "Tensor") -> "Tensor":
+        return perceptual_image_loss(self.method, self.method.options.image_loss, images, targets, self.colour_scale)
 
     def _trial_noise(self) -> "NDArray[np.float32]":
         """Variance of the noise in the responses to be decoded, [v]: what training trials leave over, averaged."""

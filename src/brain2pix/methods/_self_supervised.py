@@ -17,12 +17,17 @@ from brain2pix.models import FeatureNetwork, load_backbone
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from brain2pix.arrays import SubjectInfo
+    from brain2pix.config.beliy import BeliySettings
     from brain2pix.config.methods import GazivSettings
     from brain2pix.config.models import BackboneSettings
     from brain2pix.config.retino import RetinoSettings
+
+    OptionsOfSystem = GazivSettings | BeliySettings | RetinoSettings
 
 _USES = ("test responses without images", "SNR weights")  # what `transductive` can name, in the order of its flags
 
@@ -32,6 +37,7 @@ class SelfSupervised(Method):
 
     Attributes
     ----------
+    options : the system's settings
     encoder : nn.Module or None; None for supervised training that needs no encoder
     decoder : nn.Module
     training_state : dict of Tensor, what a phase must find again after a resume; empty in a trained system
@@ -39,17 +45,18 @@ class SelfSupervised(Method):
     encoder_facts : tuple of str, attributes (Tensor) that are kept and lent with the encoder
     """
 
+    options: "OptionsOfSystem"
     encoder: "nn.Module | None"
     decoder: "nn.Module"
     encoder_settings: ClassVar[tuple[str, ...]]
     encoder_facts: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, settings: "GazivSettings | RetinoSettings", subjects: "Sequence[SubjectInfo]", image_size: int) -> None:
+    def __init__(self, settings: "OptionsOfSystem", subjects: "Sequence[SubjectInfo]", image_size: int) -> None:
         super().__init__(settings, subjects, image_size)
         self.uses = torch.zeros(len(_USES), dtype=torch.uint8)
         self.training_state: dict[str, Tensor] = {}
         self.adopted = False
-        self._settings = settings
+        self.options = settings
         self._backbones: dict[BackboneSettings, FeatureNetwork] = {}
         self._fingerprint: Tensor | None = None
         self._checked = False
@@ -64,13 +71,13 @@ class SelfSupervised(Method):
     @property
     def backbone(self) -> FeatureNetwork:
         """Frozen network under the encoder."""
-        network = self._load(self._settings.backbone)
+        network = self._load(self.options.backbone)
         if self._checked:
             return network
         found = fingerprint(network)
         if self._fingerprint is not None and not torch.equal(self._fingerprint, found):
             raise DataFormatError(
-                f"the weights of backbone {self._settings.backbone.name!r} are not those this model was trained with; "
+                f"the weights of backbone {self.options.backbone.name!r} are not those this model was trained with; "
                 "give the original weight file (backbone.weights) or train again"
             )
         self._fingerprint, self._checked = found, True
@@ -79,7 +86,7 @@ class SelfSupervised(Method):
     @property
     def perceptual_network(self) -> FeatureNetwork:
         """Frozen network of the perceptual loss."""
-        return self._load(self._settings.image_loss.backbone)
+        return self._load(self.options.image_loss.backbone)
 
     def adopt_encoder(self, trained: Method) -> None:
         """Take the encoder of another run of this method, and what is known of it; `phases` then leaves its training out."""
@@ -164,6 +171,27 @@ class SelfSupervised(Method):
         if settings not in self._backbones:
             self._backbones[settings] = load_backbone(settings.name, settings.weights, settings.seed).to(self._device)
         return self._backbones[settings]
+
+
+class JudgedEncoder(SelfSupervised):
+    """A system whose encoder is judged on held-out groups of training images.
+
+    Attributes
+    ----------
+    held_out_r : Tensor, [v], correlation of predicted and measured responses on held-out training groups; NaN before phase I
+    best_step : Tensor, step of phase I that predicted them best
+    """
+
+    encoder_facts = ("held_out_r", "best_step")
+
+    def __init__(self, settings: "OptionsOfSystem", subjects: "Sequence[SubjectInfo]", image_size: int) -> None:
+        super().__init__(settings, subjects, image_size)
+        self.held_out_r = torch.full((self.subjects[0].n_voxels,), torch.nan)
+        self.best_step = torch.zeros((), dtype=torch.int64)
+
+    def held_out_quality(self) -> "NDArray[np.float32] | None":
+        """Give the encoder's held-out r of each voxel, [v], or None if there is none."""
+        return None if bool(self.held_out_r.isnan().all()) else self.held_out_r.cpu().numpy()
 
 
 def part(state: "dict[str, Tensor]", prefix: str) -> "dict[str, Tensor]":

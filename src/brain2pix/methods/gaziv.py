@@ -14,19 +14,14 @@ starts (`start`) make training possible on two cores; the losses are brought to 
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from brain2pix.config.methods import GazivSettings
-from brain2pix.methods._gaziv_decoder import DecoderPhase
-from brain2pix.methods._gaziv_encoder import EncoderPhase, RefitPhase
-from brain2pix.methods._self_supervised import SelfSupervised
+from brain2pix.methods._gaziv_decoder import GazivDecoderPhase
+from brain2pix.methods._gaziv_encoder import GazivEncoderPhase, GazivRefit
+from brain2pix.methods._self_supervised import JudgedEncoder
 from brain2pix.models import ConvDecoder, SeparableEncoder, tap_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from brain2pix.arrays import SubjectInfo
     from brain2pix.config.base import Settings
@@ -34,33 +29,28 @@ if TYPE_CHECKING:
     from brain2pix.methods.base import Phase
 
 
-class Gaziv(SelfSupervised):
+class Gaziv(JudgedEncoder):
     """Encoder, decoder and what was learned of them.
 
     Attributes
     ----------
     encoder : SeparableEncoder or None; None for supervised training, which needs no encoder
     decoder : ConvDecoder
-    held_out_r : Tensor, [v], correlation of predicted and measured responses on held-out training groups; NaN before phase I
-    best_step : Tensor, step of phase I that predicted them best
     """
 
     name = "gaziv"
     title = "Gaziv et al. 2022, self-supervised"
     encoder_settings = ("backbone", "start", "encoder")
-    encoder_facts = ("held_out_r", "best_step")
+    options: GazivSettings
     encoder: SeparableEncoder | None
     decoder: ConvDecoder
 
     def __init__(self, settings: "Settings", subjects: "Sequence[SubjectInfo]", image_size: int) -> None:
         assert isinstance(settings, GazivSettings)
         super().__init__(settings, subjects, image_size)
-        self.options = settings
         n_voxels = self.subjects[0].n_voxels
         self.encoder = self.new_encoder() if settings.needs_encoder else None
         self.decoder = ConvDecoder(n_voxels, image_size, settings.decoder).eval()
-        self.held_out_r = torch.full((n_voxels,), torch.nan)
-        self.best_step = torch.zeros((), dtype=torch.int64)
 
     def new_encoder(self) -> SeparableEncoder:
         """Make an encoder with a start of its own, drawn from torch's random numbers."""
@@ -75,12 +65,8 @@ class Gaziv(SelfSupervised):
     def phases(self, data: "TrainingData") -> "Iterator[Phase]":
         """List phase I (unless nothing needs an encoder, or a trained one was adopted), its refit if wanted, and phase II."""
         if self.encoder is not None and not self.adopted:
-            yield EncoderPhase(self, data)
+            yield GazivEncoderPhase(self, data)
             if self.options.encoder.refit:
-                yield RefitPhase(self, data)
+                yield GazivRefit(self, data)
         if self.options.decoder.n_steps:
-            yield DecoderPhase(self, data)
-
-    def held_out_quality(self) -> "NDArray[np.float32] | None":
-        """Give the encoder's held-out r of each voxel, [v], or None if there is none."""
-        return None if bool(self.held_out_r.isnan().all()) else self.held_out_r.cpu().numpy()
+            yield GazivDecoderPhase(self, data)

@@ -21,6 +21,9 @@ METHODS: dict[str, Entry] = {
         "Ours: fields by empirical Bayes, local decoder",
     ),
     "gaziv": Entry("brain2pix.methods.gaziv:Gaziv", "brain2pix.config.methods:GazivSettings", "Gaziv et al. 2022, self-supervised"),
+    "beliy": Entry(
+        "brain2pix.methods.beliy:Beliy", "brain2pix.config.beliy:BeliySettings", "Beliy et al. 2019, from voxels to pixels and back"
+    ),
     "ridge": Entry("brain2pix.methods.ridge:Ridge", "brain2pix.config.methods:RidgeSettings", "Ridge regression (baseline)"),
 }
 

@@ -52,13 +52,13 @@ class Retino(SelfSupervised):
     name = "retino"
     title = "Ours: fields by empirical Bayes, local decoder"
     encoder_settings = ("backbone", "encoder")
+    options: RetinoSettings
     encoder: FieldEncoder
     decoder: LocalDecoder
 
     def __init__(self, settings: "Settings", subjects: "Sequence[SubjectInfo]", image_size: int) -> None:
         assert isinstance(settings, RetinoSettings)
         super().__init__(settings, subjects, image_size)
-        self.options = settings
         self.encoder = self.new_encoder()
         self.decoder = LocalDecoder(self.subjects[0].n_voxels, image_size, settings.decoder).eval()
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from brain2pix.errors import ConfigError, unknown_name
 from brain2pix.models.feature_networks import (
@@ -28,6 +29,7 @@ __all__ = [
     "VGG16Features",
     "VGG19Features",
     "backbone_names",
+    "first_layer_channels",
     "load_backbone",
     "tap_shapes",
 ]
@@ -50,6 +52,14 @@ def tap_shapes(name: str, image_size: int) -> list[tuple[int, int, int]]:
     """Shapes (c, h, w) of what an encoder reads of a network's features for square images; no weights are needed."""
     with torch.device("meta"):
         return (_TRAINED | _RANDOM)[name]().tap_shapes(image_size)
+
+
+def first_layer_channels(name: str) -> int:
+    """Channels that `first_layer` gives of a network; no weights are needed."""
+    with torch.device("meta"):
+        convolution = (_TRAINED | _RANDOM)[name]().features[0]
+    assert isinstance(convolution, nn.Conv2d)
+    return convolution.out_channels
 
 
 def load_backbone(name: str, weights: "Path | None" = None, seed: int = 0) -> FeatureNetwork:

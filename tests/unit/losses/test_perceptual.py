@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from brain2pix.errors import ShapeError
-from brain2pix.losses import perceptual_loss
+from brain2pix.losses import perceptual_loss, scaled_features
 
 
 def _blocks(seed: int) -> list[torch.Tensor]:
@@ -56,3 +56,16 @@ def test_a_block_of_weight_zero_is_left_out() -> None:
 def test_one_weight_per_block() -> None:
     with pytest.raises(ShapeError, match="2 and 2 blocks, 1 weights"):
         perceptual_loss(_blocks(0), _blocks(1), [1])
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_scaled_features_count_each_channel_in_its_own_units(power: int) -> None:
+    a, b = _blocks(0), _blocks(1)
+    scales = [torch.linspace(0.5, 2, part.shape[1]) for part in a]
+    expected = 0.0
+    for one, other, scale, weight in zip(a, b, scales, (0.7, 0.15), strict=True):
+        apart = np.abs(one.double().numpy() - other.double().numpy()) / scale.double().numpy()[:, None, None]
+        expected += weight * (apart**power).mean()
+    assert scaled_features(a, b, scales, (0.7, 0.15), power).item() == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ShapeError, match="one scale and weight per block are needed: 2 blocks, 1 scales, 2 weights"):
+        scaled_features(a, b, scales[:1], (0.7, 0.15))

@@ -13,8 +13,8 @@ from brain2pix.errors import ConfigError, DataFormatError, MissingDataError, Not
 from brain2pix.events import Cancelled, Metric
 from brain2pix.losses import mse_cosine
 from brain2pix.methods import predict_responses, unpaired_as_pairs
-from brain2pix.methods._gaziv_decoder import DecoderPhase
-from brain2pix.methods._gaziv_encoder import EncoderPhase, RefitPhase
+from brain2pix.methods._gaziv_decoder import GazivDecoderPhase
+from brain2pix.methods._gaziv_encoder import GazivEncoderPhase, GazivRefit
 from brain2pix.methods.gaziv import Gaziv
 from brain2pix.methods.registry import make_method, resolve_settings
 from brain2pix.prf import gradient_maps, input_images, receptive_fields
@@ -68,7 +68,7 @@ def trained(planted):
 
 
 def decoder_phase(method, data, context):
-    phase = DecoderPhase(method, data)
+    phase = GazivDecoderPhase(method, data)
     phase.prepare(context)
     return phase
 
@@ -170,7 +170,7 @@ def test_closed_form_start_predicts_before_any_step(planted, context):
 
 def test_solved_readout_leaves_gradients_to_the_convolutions(planted, context):
     method = make(planted.data, tiny(decoder__n_steps=0))
-    phase = EncoderPhase(method, planted.data)
+    phase = GazivEncoderPhase(method, planted.data)
     phase.prepare(context)
     phase.initialise(context)
     before = {key: value.clone() for key, value in method.encoder.state_dict().items()}
@@ -209,7 +209,7 @@ def test_best_step_is_kept_when_training_destroys_the_encoder(planted, context):
 def test_refit_runs_on_everything_for_the_best_number_of_steps(planted, context):
     method = make(planted.data, tiny(encoder__refit=True, decoder__n_steps=0))
     search, refit = method.phases(planted.data)
-    assert type(search) is EncoderPhase and type(refit) is RefitPhase
+    assert type(search) is GazivEncoderPhase and type(refit) is GazivRefit
     run_phase(search, context)
     assert len(search.train_rows) < 96 and refit.n_steps == int(method.best_step) > 0
     measured = method.held_out_r.clone()
@@ -230,7 +230,7 @@ def test_without_hold_out_the_last_step_counts(planted, context):
 def test_cached_features_are_the_features(planted, context, copies):
     settings = tiny(**{"encoder.cached_copies": copies, "encoder.half_precision_cache": False, "encoder.shift_px": 0})
     method = make(planted.data, settings)
-    phase = EncoderPhase(method, planted.data)
+    phase = GazivEncoderPhase(method, planted.data)
     phase.prepare(context)
     index = np.array([5, 90, 5, 17])
     pictures = torch.from_numpy(planted.data.images[index]).permute(0, 3, 1, 2).float() / 255
@@ -263,7 +263,7 @@ def test_interrupted_training_goes_on_to_the_same_result(planted, context):
     results = []
     for interrupted in (False, True):
         method = make(planted.data, tiny())
-        for make_phase in (EncoderPhase, DecoderPhase):
+        for make_phase in (GazivEncoderPhase, GazivDecoderPhase):
             phase = make_phase(method, planted.data)
             phase.prepare(context)
             phase.initialise(context)
@@ -370,7 +370,7 @@ def test_missing_data_are_left_out_with_a_warning(planted, context, caplog):
     assert "pairs" in terms and "images" not in terms and "fmri" not in terms
     assert "weight_images is 1 but the subject has no such data" in caplog.text
     with pytest.raises(MissingDataError, match="weight_images, weight_fmri is set, but the subject has no such data"):
-        DecoderPhase(make(planted.data, tiny(weight_pairs=0)), data)
+        GazivDecoderPhase(make(planted.data, tiny(weight_pairs=0)), data)
 
 
 def test_equalised_losses_start_at_their_weights(planted, context):

@@ -8,8 +8,8 @@ from sklearn.linear_model import RidgeCV
 
 from brain2pix.config.models import DecoderSettings
 from brain2pix.methods._empirical_bayes import image_means
+from brain2pix.methods._encoder_phase import correlation, hold_out
 from brain2pix.methods._features import shifted
-from brain2pix.methods._gaziv_encoder import correlation, hold_out
 from brain2pix.methods._gaziv_start import (
     _GRID,
     candidate_probabilities,
