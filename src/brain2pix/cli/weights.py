@@ -1,5 +1,6 @@
 """``brain2pix weights``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,11 @@ from cyclopts import App, Parameter
 
 from brain2pix.cli._options import Device, Out, Seed, Set, parse_changes
 
-weights = App(name="weights", help="Feature networks: which there are, and how the bundled one is made.", help_format="plaintext")
+weights = App(
+    name="weights",
+    help="Feature networks: which there are, where their weights come from, and how the bundled one is made.",
+    help_format="plaintext",
+)
 
 
 @weights.command(name="list")
@@ -21,6 +26,44 @@ def list_weights() -> int:
         there = card.bundled or (weights_folder() / card.file).is_file()
         print(f"{name:10} {card.title}\n{'':10} {'here' if there else 'missing'}: {place}")
         print(f"{'':10} source {card.source}\n{'':10} licence {card.licence}\n{'':10} sha256 {card.sha256}")
+    return 0
+
+
+@weights.command
+def fetch(
+    name: Annotated[str, Parameter(help="Network: vgg16, vgg19 or alexnet.")],
+    /,
+    *,
+    yes: Annotated[bool, Parameter(help="Do not ask.", negative="")] = False,
+) -> int:
+    """Download a published weight file, after asking; a broken download goes on where it stopped."""
+    from brain2pix.cli._progress import drawn
+    from brain2pix.models.weights import download_weights, read_card, weights_folder
+
+    card = read_card(name)
+    target = weights_folder() / card.file
+    if not card.bundled and not target.is_file():
+        print(f"{card.title}\nfrom      {card.source}\nto        {target}\nlicence   {card.licence}")
+        if not yes and not _agreed():
+            print("nothing was fetched")
+            return 1
+    with drawn() as sink:
+        path = download_weights(name, sink=sink)
+    print(f"here and as on its card: {path}")
+    return 0
+
+
+@weights.command
+def add(
+    file: Annotated[Path, Parameter(help="Weight file as its publisher gives it.")],
+    /,
+    *,
+    name: Annotated[str | None, Parameter(help="Network. Default: told by the file's name or its SHA-256.")] = None,
+) -> int:
+    """Copy a published weight file that you have to where it is looked for, if it is the one on its card."""
+    from brain2pix.models.weights import add_weights
+
+    print(f"here and as on its card: {add_weights(file, name)}")
     return 0
 
 
@@ -40,3 +83,11 @@ def train(
     params = {"n_images": n_images, "image_size": image_size, "seed": seed, "device": device, "settings": parse_changes(set_)}
     folder = out or Path("runs") / f"backbone-{seed}"
     return run_job("backbone", params, folder, done=f"done: {folder / 'results'}")
+
+
+def _agreed() -> bool:
+    from brain2pix.errors import ConfigError
+
+    if not sys.stdin.isatty():
+        raise ConfigError("a download needs a yes, and there is no terminal to ask in; give --yes")
+    return input("Download it? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,10 +1,13 @@
 """Weight files and their cards: where a file comes from, what it must hash to, and how it is read (tensors only, never code)."""
 
 import hashlib
+import http
 import http.client
 import logging
 import os
 import pickle
+import re
+import shutil
 import tomllib
 import urllib.error
 import urllib.request
@@ -23,7 +26,7 @@ from torch import Tensor
 
 from brain2pix.errors import ComputeError, ConfigError, DataFormatError, MissingDataError, unknown_name
 from brain2pix.events import CancelToken, Progress, ignore
-from brain2pix.files import atomic_path
+from brain2pix.files import atomic_path, disk_full_message, is_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 WEIGHTS_VARIABLE = "BRAIN2PIX_WEIGHTS"
 _CHUNK = 2**20
+_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,8 @@ def check_digest(path: Path, card: WeightsCard, shown: Path | None = None) -> No
 def download_weights(name: str, folder: Path | None = None, sink: "EventSink" = ignore, cancel: CancelToken | None = None) -> Path:
     """Fetch a published weight file because the user asked for it; it appears only if whole and as on its card.
 
+    What came of a broken or cancelled download stays beside it as ``<file>.part``, and the next one goes on from there.
+
     Parameters
     ----------
     name : str, of the network
@@ -185,9 +191,9 @@ def download_weights(name: str, folder: Path | None = None, sink: "EventSink" = 
     ConfigError
         If the network comes with this package.
     ComputeError
-        If the address cannot be reached, or the disk is full.
+        If the address cannot be reached, the connection breaks, or the disk is full.
     DataFormatError
-        If what came is not the file on the card.
+        If what came is not the file on the card; nothing of it is kept.
     """
     card, cancel = read_card(name), cancel or CancelToken()
     if card.bundled:
@@ -196,15 +202,53 @@ def download_weights(name: str, folder: Path | None = None, sink: "EventSink" = 
     if target.is_file():
         check_digest(target, card)
         return target
-    stage = f"weights of {name}"
-    with atomic_path(target) as beside:
-        try:
-            _fetch(card.source, beside, stage, sink, cancel)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
-            raise ComputeError(
-                f"{card.source} cannot be fetched ({error}). Without a connection, put the file into {target.parent} by hand."
-            ) from error
-        check_digest(beside, card, shown=target)
+    part = target.with_name(f"{target.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _fetch(card.source, part, f"weights of {name}", sink, cancel)
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        kept = f" {part.stat().st_size:,} bytes are kept: the same command goes on from there." if part.exists() else ""
+        raise ComputeError(
+            f"{card.source} cannot be fetched ({error}).{kept} Without a connection, put the file into {target.parent} by hand."
+        ) from error
+    except OSError as error:
+        raise ComputeError(disk_full_message(target) if is_disk_full(error) else f"{part} cannot be written: {error}") from error
+    try:
+        check_digest(part, card, shown=target)
+    except DataFormatError:
+        part.unlink()  # going on from it would never end well
+        raise
+    part.replace(target)
+    return target
+
+
+def add_weights(path: Path, name: str | None = None, folder: Path | None = None) -> Path:
+    """Copy a published weight file that the user has into the folder where it is looked for, if it is the one on its card.
+
+    Parameters
+    ----------
+    path : Path
+    name : str or None, of the network; None: told by the file's name, else by its SHA-256
+    folder : Path or None, where to put it; None = `weights_folder`
+
+    Returns
+    -------
+    Path, of the copy
+
+    Raises
+    ------
+    MissingDataError, DataFormatError, ConfigError, ComputeError
+    """
+    if not path.is_file():
+        raise MissingDataError(f"weight file {path} does not exist")
+    card = read_card(name or _network_of(path))
+    if card.bundled:
+        raise ConfigError(f"backbone {card.name!r} comes with this package; give another file by the setting backbone.weights")
+    check_digest(path, card)
+    target = (folder or weights_folder()) / card.file
+    if not (target.is_file() and target.samefile(path)):
+        with atomic_path(target) as beside:
+            shutil.copyfile(path, beside)
     return target
 
 
@@ -244,14 +288,50 @@ def weight_file(card: WeightsCard, given: Path | None = None) -> "Iterator[Path]
         yield path
 
 
-def _fetch(source: str, target: Path, stage: str, sink: "EventSink", cancel: CancelToken) -> None:
-    with urllib.request.urlopen(source, timeout=30) as answer, target.open("wb") as file:
-        total, done = int(answer.headers.get("Content-Length") or 0), 0
-        while chunk := answer.read(_CHUNK):
-            cancel.check()
-            file.write(chunk)
-            done += len(chunk)
-            sink(Progress(stage, done, max(total, done), "bytes"))
+def _fetch(source: str, part: Path, stage: str, sink: "EventSink", cancel: CancelToken) -> None:
+    """Append to `part` what it lacks; begin anew where the server does not give parts of files."""
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(source, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # all of it is here, or it is longer than the file: its digest will tell
+        raise
+    with answer:
+        goes_on = answer.status == http.HTTPStatus.PARTIAL_CONTENT and _begins_at(answer.headers.get("Content-Range")) == done
+        done = done if goes_on else 0
+        total = done + int(answer.headers.get("Content-Length") or 0)
+        with part.open("ab" if goes_on else "wb") as file:
+            while chunk := answer.read(_CHUNK):
+                cancel.check()
+                file.write(chunk)
+                done += len(chunk)
+                sink(Progress(stage, done, max(total, done), "bytes"))
+    if done < total:
+        raise ConnectionError(f"the connection ended after {done:,} of {total:,} bytes")
+
+
+def _begins_at(content_range: str | None) -> int | None:
+    """First byte that a server says it sends: "bytes 100-199/200"."""
+    match = re.match(r"bytes (\d+)-", content_range or "")
+    return int(match[1]) if match else None
+
+
+def _network_of(path: Path) -> str:
+    """Name of the network that a published file belongs to."""
+    cards = [card for card in map(read_card, card_names()) if not card.bundled]
+    named = [card.name for card in cards if card.file == path.name]
+    if named:
+        return named[0]
+    digest = file_sha256(path)
+    fitting = [card.name for card in cards if digest.startswith(card.sha256.lower())]
+    if not fitting:
+        known = ", ".join(f"{card.file} ({card.name})" for card in cards)
+        raise DataFormatError(
+            f"{path} is none of the published files: {known}. A file of your own is given by the setting backbone.weights"
+        )
+    return fitting[0]
 
 
 def _torch_load(path: Path) -> Any:
@@ -264,6 +344,8 @@ def _torch_load(path: Path) -> Any:
 def _advice(card: WeightsCard, folder: Path) -> str:
     if card.bundled:
         return "leave the setting out to use the bundled weights"
+    if folder == weights_folder():
+        return f"brain2pix weights fetch {card.name} gets it from {card.source}; backbone 'tiny' works now"
     return f"get {card.source} and put it into {folder}; backbone 'tiny' works now"
 
 

@@ -129,6 +129,18 @@ def test_assignments_are_read_as_json_or_text():
         parse_changes(["=3"])
 
 
+def test_a_download_asks_first(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("BRAIN2PIX_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    assert run_arguments(["weights", "fetch", "vgg16"]) not in (0, None)
+    said = capsys.readouterr()
+    assert "vgg16-397923af.pth" in said.out and "there is no terminal to ask in; give --yes" in said.err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    assert run_arguments(["weights", "fetch", "vgg16"]) == 1
+    assert "nothing was fetched" in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
 def test_weights_are_listed_with_source_and_licence(capsys):
     assert run_arguments(["weights", "list"]) == 0
     text = capsys.readouterr().out

@@ -11,7 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ from brain2pix.events import Cancelled, CancelToken, Event, Progress
 from brain2pix.models import AlexNetFeatures, TinyBackbone, backbone_names, load_backbone, read_card, weights_folder
 from brain2pix.models import weights as weights_module
 from brain2pix.models.scaling import procedural_images
-from brain2pix.models.weights import WeightsCard, card_names, download_weights, file_sha256, load_tensors
+from brain2pix.models.weights import WeightsCard, add_weights, card_names, download_weights, file_sha256, load_tensors
 from brain2pix.simulation.photos import PHOTO_SOURCES
 
 PUBLISHED = {"vgg16": "vgg16-397923af.pth", "vgg19": "vgg19-dcbb9e9d.pth", "alexnet": "alexnet-owt-7be5be79.pth"}
@@ -227,6 +227,32 @@ class _Server:
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):
+    """Gives files, or parts of them as HTTP's ranges ask for."""
+
+    gives_parts: ClassVar[bool] = True
+    most_bytes: ClassVar[int | None] = None
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        wanted = self.headers.get("Range")
+        if not path.is_file():
+            self.send_error(404)
+            return
+        content = path.read_bytes()
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.gives_parts else 0
+        if wanted and self.gives_parts:
+            self.asked.append(wanted)
+        if start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start:][: self.most_bytes])
+
     def log_message(self, *_args: object) -> None:
         pass
 
@@ -261,11 +287,76 @@ def test_download_of_another_file_leaves_nothing(served: WeightsCard, tmp_path: 
     assert not list((tmp_path / "new").iterdir())
 
 
-def test_cancelled_download_leaves_nothing(served: WeightsCard, tmp_path: Path) -> None:
+def test_a_cancelled_download_goes_on_where_it_stopped(
+    served: WeightsCard, alexnet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = CancelToken()
+    monkeypatch.setattr(weights_module, "_CHUNK", 1 << 16)
     with pytest.raises(Cancelled):
         download_weights("alexnet", tmp_path / "new", lambda _event: token.cancel(), token)
-    assert not list((tmp_path / "new").iterdir())
+    (part,) = (tmp_path / "new").iterdir()
+    assert part.name == f"{served.file}.part" and part.read_bytes() == alexnet_file.read_bytes()[: 1 << 16]
+    events: list[Event] = []
+    _QuietHandler.asked.clear()
+    path = download_weights("alexnet", tmp_path / "new", events.append)
+    assert path.read_bytes() == alexnet_file.read_bytes() and not part.exists()
+    assert _QuietHandler.asked == [f"bytes={1 << 16}-"]
+    first, last = events[0], events[-1]
+    assert isinstance(first, Progress) and isinstance(last, Progress)
+    assert first.done == 2 << 16 and last.total == last.done == path.stat().st_size
+
+
+def test_a_server_without_parts_of_files_gives_all_of_it_again(
+    served: WeightsCard, alexnet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_QuietHandler, "gives_parts", False)
+    part = tmp_path / "new" / f"{served.file}.part"
+    part.parent.mkdir()
+    part.write_bytes(b"of another file")
+    assert download_weights("alexnet", part.parent).read_bytes() == alexnet_file.read_bytes()
+    assert not part.exists()
+
+
+def test_a_download_that_was_whole_is_taken(served: WeightsCard, alexnet_file: Path, tmp_path: Path) -> None:
+    part = tmp_path / "new" / f"{served.file}.part"
+    part.parent.mkdir()
+    part.write_bytes(alexnet_file.read_bytes())
+    assert download_weights("alexnet", part.parent).read_bytes() == alexnet_file.read_bytes()
+
+
+def test_a_broken_connection_keeps_what_came(
+    served: WeightsCard, alexnet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = alexnet_file.stat().st_size
+    monkeypatch.setattr(_QuietHandler, "most_bytes", 1 << 16)
+    with pytest.raises(ComputeError, match=rf"ended after 65,536 of {size:,} bytes\).* 65,536 bytes are kept: the same command goes on"):
+        download_weights("alexnet", tmp_path / "new")
+    monkeypatch.setattr(_QuietHandler, "most_bytes", None)
+    assert download_weights("alexnet", tmp_path / "new").read_bytes() == alexnet_file.read_bytes()
+
+
+@pytest.mark.parametrize("file_name", [PUBLISHED["alexnet"], "renamed.pth"])
+def test_a_file_that_the_user_has_is_copied(file_name: str, alexnet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = alexnet_file.rename(alexnet_file.with_name(file_name))
+    cards = {name: read_card(name) for name in card_names()}
+    cards["alexnet"] = replace(cards["alexnet"], sha256=file_sha256(given))
+    monkeypatch.setattr(weights_module, "read_card", cards.__getitem__)
+    path = add_weights(given, folder=tmp_path / "new")
+    assert path == tmp_path / "new" / PUBLISHED["alexnet"] and path.read_bytes() == given.read_bytes()
+    assert add_weights(path, folder=tmp_path / "new") == path  # from where it is already
+
+
+def test_a_file_that_is_not_the_published_one_is_not_copied(alexnet_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataFormatError, match="is not the file on the card of 'alexnet'"):
+        add_weights(alexnet_file, folder=tmp_path / "new")
+    other = alexnet_file.rename(alexnet_file.with_name("other.pth"))
+    with pytest.raises(DataFormatError, match=r"is none of the published files: alexnet-owt-7be5be79.pth \(alexnet\), .*backbone.weights"):
+        add_weights(other, folder=tmp_path / "new")
+    with pytest.raises(ConfigError, match="'tiny' comes with this package"):
+        add_weights(other, "tiny", folder=tmp_path / "new")
+    with pytest.raises(MissingDataError, match="does not exist"):
+        add_weights(tmp_path / "nothing.pth", folder=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_address_that_does_not_answer(served: WeightsCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
