@@ -228,3 +228,9 @@ def test_messages_come_as_events_too(files, tmp_path):
     assert counted == list(range(1, 31))  # each picture once
     assert any(isinstance(event, Message) and event.text.startswith("sides:") for event, _ in heard)
     assert {where for _, where in heard} == {thread}
+
+
+def test_a_native_folder_needs_no_import(tiny_subject, tmp_path, capfd):
+    assert run("import", "auto", tiny_subject, tmp_path / "out") == 1
+    assert "nothing to import if it is in the native format" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,8 +1,9 @@
-"""What every reader of a published format gives: one dataset, described, with its responses still on disk."""
+"""What every reader gives: one dataset, described, with its responses still on disk."""
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from brain2pix.anatomy.surfaces import Mesh
     from brain2pix.data.space import Space
 
 
@@ -58,7 +60,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One subject as a published file has it, responses and pictures still on disk.
+    """One subject as its files have it, responses and pictures still on disk.
 
     Parameters
     ----------
@@ -70,11 +72,15 @@ class Dataset:
     areas : mapping of name to bool array, [v]; areas may overlap
     placement : Placement
     unit : str, "a.u." where the file does not say
-    field_of_view_deg : float, edge of the pictures
+    field_of_view_deg : float, edge of the pictures; NaN if neither the files nor the user say: it can be looked at, not imported
     pictures : Pictures or None if they are not there yet
     pictures_wanted : str, what to give as `images` if they are not
     unknown : tuple of str, what the file cannot tell
     notes : tuple of str, what may mislead
+    simulated : bool, whether the files say that they were simulated
+    t1w : anatomical volume and its affine, or None
+    meshes, sulc : surfaces and sulcal depth, as in `brain2pix.data.native.NativeContent`
+    descriptions : mapping of area name to text
     """
 
     title: str
@@ -90,6 +96,11 @@ class Dataset:
     pictures_wanted: str = ""
     unknown: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    simulated: bool = False
+    t1w: "tuple[NDArray[np.float32], NDArray[np.float64]] | None" = None
+    meshes: "Mapping[tuple[str, str], Mesh]" = field(default_factory=dict)
+    sulc: "Mapping[str, NDArray[np.float32]]" = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Say what was found, in lines of text."""
@@ -107,7 +118,12 @@ class Dataset:
             times = f"{repeats.min()}" if repeats.min() == repeats.max() else f"{repeats.min()} to {repeats.max()}"
             lines.append(f"trials    {split}: {len(rows)} of {len(repeats)} stimuli, {times} each, {rows['run'].nunique()} runs")
         there = "" if self.pictures is not None else f"; pictures not found: {self.pictures_wanted}"
-        lines.append(f"images    {len(self.stimuli)} stimuli, {self.field_of_view_deg:g} degrees wide{there}")
+        wide = "size not told" if math.isnan(self.field_of_view_deg) else f"{self.field_of_view_deg:g} degrees wide"
+        lines.append(f"images    {len(self.stimuli)} stimuli, {wide}{there}")
+        if self.t1w is not None:
+            lines.append(f"anatomy   {' x '.join(map(str, self.t1w[0].shape))} voxels")
+        if self.meshes:
+            lines.append(f"surfaces  {', '.join(f'{hemi} {kind}' for hemi, kind in self.meshes)}")
         lines += [f"not told  {text}" for text in self.unknown]
         return [*lines, *(f"note      {text}" for text in self.notes)]
 
