@@ -1,4 +1,4 @@
-"""napari readers: subject and demo folders, NIfTI volumes, GIFTI surfaces.
+"""napari readers: subject and demo folders, volumes (NIfTI, MGH), surfaces and values of vertices (GIFTI, FreeSurfer, CIFTI-2).
 
 Volumes go to napari as they are, with their affine: R A S in mm, never flipped (see `_layers`).
 """
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     import napari
     from numpy.typing import NDArray
 
-    from brain2pix.data.loose_files import LooseSurface, LooseVolume
+    from brain2pix.data.loose_files import LooseVolume
+    from brain2pix.data.loose_surfaces import LooseSurface
     from napari_brain2pix.brain.layers import LayerTuple
 
 PathOrPaths = str | Sequence[str]
-VOLUMES, SURFACES = (".nii", ".nii.gz"), (".gii",)
+VOLUMES = (".nii", ".nii.gz", ".mgz", ".mgh", ".mgh.gz")  # or values of vertices: the content decides
 NO_VALUE = (0.45, 0.45, 0.45, 1.0)  # cortex where a map says nothing: napari paints NaN black
 ORIGIN = "brain2pix_file"  # key in a layer's metadata
 MOST_SAMPLED = 2_000_000  # voxels looked at for the limits of the grey scale
@@ -27,16 +28,16 @@ MOST_SAMPLED = 2_000_000  # voxels looked at for the limits of the grey scale
 
 def get_reader(path: PathOrPaths) -> "Callable[[PathOrPaths], list[LayerTuple]] | None":
     """Reader for a folder that holds a subject, a volume or a surface; None for anything else, so that other readers get their turn."""
+    from brain2pix.data.loose_surfaces import is_loose_surface
     from napari_brain2pix.folders.workspace import find_subject
 
     if not isinstance(path, str):
         if len(path) != 1:
             return None
         path = path[0]
-    name = path.lower()
-    if name.endswith(VOLUMES):
-        return read_volume_file
-    if name.endswith(SURFACES):
+    if path.lower().endswith(VOLUMES):
+        return read_volume_file if _holds_volume(Path(path)) else read_surface_file
+    if is_loose_surface(Path(path)):
         return read_surface_file
     return read_folder if find_subject(Path(path)) is not None else None
 
@@ -49,15 +50,39 @@ def open_files(viewer: "napari.viewer.Viewer", files: Sequence[str]) -> list[str
     list of str, what could not be opened, and why
     """
     problems = []
-    for path in sorted(map(Path, files), key=lambda path: (not path.name.lower().endswith(VOLUMES), not path.name.endswith(".surf.gii"))):
-        if not path.name.lower().endswith((*VOLUMES, *SURFACES)):
-            problems.append(f"{path.name}: expected a volume (.nii, .nii.gz) or a surface (.gii); other files open by napari's File menu")
+    for path in sorted(map(Path, files), key=_turn):
+        if path.is_dir() or get_reader(str(path)) is None:
+            problems.append(
+                f"{path.name}: expected a volume (.nii, .nii.gz, .mgz), a surface or values of one (.gii, lh.white, lh.curv, .annot, "
+                ".label, .mgz, .dscalar.nii); other files open by napari's File menu"
+            )
             continue
         try:
             viewer.open(str(path), plugin="napari-brain2pix")
         except (Brain2PixError, OSError) as error:
             problems.append(str(error))
     return problems
+
+
+def _holds_volume(path: Path) -> bool:
+    from brain2pix.data.loose_files import is_volume
+
+    try:
+        return is_volume(path)
+    except (Brain2PixError, OSError):
+        return True  # what is wrong with it is said where it is read
+
+
+def _turn(path: Path) -> int:
+    """When to open a file: volumes, then meshes, then what may need one."""
+    from brain2pix.data.freesurfer_files import kind_of
+
+    if path.name.lower().endswith(VOLUMES):
+        return 0 if _holds_volume(path) else 2
+    is_mesh = path.name.endswith((".surf.gii", ".surf.gii.gz")) or (
+        path.is_file() and path.name[:3] in ("lh.", "rh.") and kind_of(path) == "geometry"
+    )
+    return 1 if is_mesh else 2
 
 
 def read_folder(path: PathOrPaths) -> "list[LayerTuple]":
@@ -82,7 +107,7 @@ def read_folder(path: PathOrPaths) -> "list[LayerTuple]":
 
 
 def read_volume_file(path: PathOrPaths) -> "list[LayerTuple]":
-    """Layer of a NIfTI file: labels with their names where it holds labels, else an image; a series has time first.
+    """Layer of a volume: labels with their names where it holds labels, else an image; a series has time first.
 
     Raises
     ------
@@ -99,21 +124,28 @@ def read_volume_file(path: PathOrPaths) -> "list[LayerTuple]":
 
 
 def read_surface_file(path: PathOrPaths) -> "list[LayerTuple]":
-    """Layer of a GIFTI file. Values without a mesh are shown on the mesh they belong to: one that is open, or one beside the file.
+    """Layer of a mesh or of values of vertices, one for each hemisphere of CIFTI-2.
+
+    Values without a mesh are shown on the mesh they belong to: one that is open, one beside the file, or the fsaverage5 that comes along.
 
     Raises
     ------
     Brain2PixError
         If the file cannot be read, or no mesh is known; napari shows the message.
     """
-    from brain2pix.data.loose_files import read_loose_surface
+    from brain2pix.data.loose_surfaces import read_loose_surfaces
 
-    surface = read_loose_surface(_one(path))
-    _warn(surface.notes)
-    if surface.mesh is not None:
-        return [_surface_layer(surface, (surface.mesh.vertices, surface.mesh.faces), np.eye(4))]
-    vertices, faces, affine = _known_mesh(surface)
-    return [_surface_layer(surface, (vertices, faces), affine)]
+    place = _one(path)
+    surfaces = read_loose_surfaces(place, _vertices_of_label(place))
+    layers = []
+    for surface in surfaces:
+        _warn(surface.notes)
+        vertices, faces, affine = _known_mesh(surface) if surface.mesh is None else (surface.mesh.vertices, surface.mesh.faces, np.eye(4))
+        data, settings, kind = _surface_layer(surface, (vertices, faces), affine)
+        if len(surfaces) > 1:
+            settings["name"] = f"{settings['name']} {surface.hemi}"
+        layers.append((data, settings, kind))
+    return layers
 
 
 def _one(path: PathOrPaths) -> Path:
@@ -215,8 +247,10 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _known_mesh(surface: "LooseSurface") -> "tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]":
-    """Mesh that values belong to: an open one, the latest first, else one in a folder where it may lie."""
-    from brain2pix.data.loose_files import mesh_for, read_loose_surface
+    """Mesh that values belong to: an open one, the latest first, else one in a folder where it may lie, else fsaverage5."""
+    from brain2pix.anatomy.surfaces import HEMISPHERES, load_fsaverage5
+    from brain2pix.data.loose_surfaces import mesh_for, read_loose_surfaces
+    from brain2pix.data.surface_files import FSAVERAGE_SIZES
 
     assert surface.values is not None
     n_vertices = surface.values.shape[1]
@@ -224,14 +258,36 @@ def _known_mesh(surface: "LooseSurface") -> "tuple[NDArray[Any], NDArray[Any], N
         if len(vertices) == n_vertices and (not hemi or not surface.hemi or hemi == surface.hemi):
             return vertices, faces, affine
     place = mesh_for(surface, _mesh_folders(surface.path))
-    mesh = read_loose_surface(place).mesh if place is not None else None
+    mesh = read_loose_surfaces(place)[0].mesh if place is not None else None
+    looks = FSAVERAGE_SIZES.get(n_vertices)
+    if mesh is None and looks == "fsaverage5" and surface.hemi in HEMISPHERES:
+        _warn([f"{surface.path.name}: no mesh of it is open or lies beside it; it is shown on fsaverage5, which has as many vertices"])
+        mesh = load_fsaverage5(surface.hemi)["pial"]
     if mesh is None:
         side = f"hemi-{surface.hemi}" if surface.hemi else "the same hemisphere"
+        whose = f" (as {looks})" if looks else ""
         raise DataFormatError(
-            f"{surface.path.name} holds values of {n_vertices:,} vertices but no mesh, and no mesh of {side} with as many vertices is open "
-            f"or lies beside it; open its mesh first (*.surf.gii), or both together, or copy the mesh to {surface.path.parent}"
+            f"{surface.path.name} holds values of {n_vertices:,} vertices{whose} but no mesh, and no mesh of {side} with as many vertices "
+            "is open or lies beside it; open its mesh first (*.surf.gii, lh.white), or both together, or copy the mesh "
+            f"to {surface.path.parent}"
         )
     return mesh.vertices, mesh.faces, np.eye(4)
+
+
+def _vertices_of_label(path: Path) -> int | None:
+    """How many vertices the mesh of a .label has, which lists some of them: that of an open mesh, or of one where it may lie."""
+    from brain2pix.data.loose_surfaces import find_mesh, read_loose_surfaces
+    from brain2pix.data.surface_files import hemisphere_of
+
+    if not path.name.lower().endswith(".label"):
+        return None
+    own = hemisphere_of(path)
+    for vertices, _, _, hemi in _open_meshes():
+        if own and hemi == own:
+            return len(vertices)
+    place = find_mesh(own, _mesh_folders(path))
+    mesh = read_loose_surfaces(place)[0].mesh if place is not None else None
+    return mesh.n_vertices if mesh is not None else None
 
 
 def _open_meshes() -> "Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[np.float64], str]]":
@@ -249,13 +305,13 @@ def _open_meshes() -> "Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[np.flo
 
 
 def _mesh_folders(path: Path) -> list[Path]:
-    """Where the meshes of a file may lie: beside it, in the ``anat`` folder of its subject, or of the demo that it was made in."""
+    """Where the meshes of a file may lie: beside it, in ``anat`` or ``surf`` of its subject, or of the demo that it was made in."""
     from napari_brain2pix.folders.workspace import find_subject
 
     parents = list(path.absolute().parents)[:3]
     root = next((root for root in map(find_subject, parents) if root is not None), None)
     anat = sorted(root.glob("sub-*/anat")) if root is not None else []
-    return [parents[0], *(parent / "anat" for parent in parents[:2]), *anat]
+    return [parents[0], *(parent / name for parent in parents[:2] for name in ("anat", "surf")), *anat]
 
 
 def _leave_3d() -> None:

@@ -1,5 +1,6 @@
 """Volumes and surfaces through napari: written by nibabel and read by us, saved by us and read by nibabel."""
 
+import struct
 from pathlib import Path
 
 import nibabel as nib
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from nibabel import freesurfer
+from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis, ScalarAxis
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiLabel, GiftiLabelTable, GiftiMetaData
 from npe2 import PluginManager
 
 from brain2pix.errors import DataFormatError, MissingDataError, NotSupportedError
+from napari_brain2pix._readers import get_reader, open_files
 
 # napari says so of every tilted volume: its slices are shown without the tilt, positions and files keep it
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing:UserWarning")
@@ -227,3 +231,153 @@ def test_what_cannot_be_read_or_written_is_explained(model, tmp_path, rng) -> No
         with pytest.raises(NotSupportedError, match=words):
             layer.save(str(tmp_path / name), plugin="napari-brain2pix")
         assert not (tmp_path / name).exists()
+
+
+# ---------------------------------------------------------------------- FreeSurfer and CIFTI-2
+
+C_RAS = np.array([4.0, -7.5, 11.0])
+VOLUME = {
+    "head": np.array([2, 0, 20]),
+    "valid": "1  # volume info valid",
+    "filename": "filled.mgz",
+    "volume": np.array([256, 256, 256]),
+    "voxelsize": np.ones(3),
+    "xras": np.array([-1.0, 0, 0]),
+    "yras": np.array([0.0, 0, -1]),
+    "zras": np.array([0.0, 1, 0]),
+    "cras": C_RAS,
+}
+
+
+@pytest.fixture
+def bert(tmp_path) -> Path:
+    """FreeSurfer subject with two hemispheres of four vertices each."""
+    surf, label = tmp_path / "bert" / "surf", tmp_path / "bert" / "label"
+    surf.mkdir(parents=True)
+    label.mkdir()
+    for side, x in (("lh", -40.0), ("rh", 40.0)):
+        for kind in ("white", "inflated"):
+            freesurfer.write_geometry(surf / f"{side}.{kind}", *tetrahedron(x), create_stamp="test", volume_info=VOLUME)
+        freesurfer.write_morph_data(surf / f"{side}.curv", np.array([-0.5, 0.25, 1.0, 2.0]))
+        colours = np.array([[25, 5, 25, 0, 0], [200, 30, 60, 0, 0]])
+        freesurfer.write_annot(label / f"{side}.areas.annot", np.array([0, 1, -1, 1]), colours, ["unknown", "V1"])
+        (label / f"{side}.V1.label").write_text("#!ascii label  , from subject bert vox2ras=TkReg\n2\n1 0 0 0 1\n3 0 0 0 1\n")
+        nib.save(freesurfer.MGHImage(np.float32([1, 2, 3, 4]).reshape(4, 1, 1), np.eye(4)), surf / f"{side}.prfecc.mgz")
+    return tmp_path / "bert"
+
+
+def test_freesurfer_files_find_their_mesh(model, bert) -> None:
+    """Values first: the mesh is taken from ``surf``, on the side that the name says, in the world of the volume."""
+    for side, x in (("lh", -40.0), ("rh", 40.0)):
+        curv = open_one(model, bert / "surf" / f"{side}.curv")
+        np.testing.assert_allclose(curv.vertices, tetrahedron(x)[0] + C_RAS, atol=1e-4)
+        np.testing.assert_allclose(curv.vertex_values, [-0.5, 0.25, 1.0, 2.0])
+        np.testing.assert_allclose(open_one(model, bert / "surf" / f"{side}.prfecc.mgz").vertex_values, [1, 2, 3, 4])
+        areas = open_one(model, bert / "label" / f"{side}.areas.annot")
+        assert list(areas.features["name"]) == ["unknown", "V1", "unknown", "V1"]
+        np.testing.assert_allclose(areas.vertex_colors[1], (200 / 255, 30 / 255, 60 / 255, 1), atol=1e-6)
+        assert areas.vertex_colors[2, 3] == 1 and np.ptp(areas.vertex_colors[2, :3]) < 0.01, "no hole where there is no label"
+        label = open_one(model, bert / "label" / f"{side}.V1.label")
+        assert list(label.features["name"]) == ["", "V1", "", "V1"]
+
+
+def test_freesurfer_meshes_lie_in_the_world(model, bert) -> None:
+    white = open_one(model, bert / "surf" / "lh.white")
+    np.testing.assert_allclose(white.vertices, tetrahedron(-40.0)[0] + C_RAS, atol=1e-4)
+    np.testing.assert_array_equal(white.faces, tetrahedron()[1])
+    inflated = open_one(model, bert / "surf" / "lh.inflated")
+    np.testing.assert_allclose(inflated.vertices, tetrahedron(-40.0)[0], atol=1e-4)
+
+
+def test_an_mgz_is_a_volume_or_values_by_its_shape(model, tmp_path, rng) -> None:
+    data = rng.normal(size=SHAPE).astype(np.float32)
+    affine = oblique()
+    nib.save(freesurfer.MGHImage(data, affine), tmp_path / "T1.mgz")
+    layer = open_one(model, tmp_path / "T1.mgz")
+    assert type(layer).__name__ == "Image" and layer.data.dtype.isnative
+    np.testing.assert_array_equal(layer.data, data)
+    np.testing.assert_allclose(world(layer, (3, 4, 5)), nib.affines.apply_affine(affine, (3, 4, 5)), atol=1e-3)
+    nib.save(freesurfer.MGHImage(rng.integers(0, 2000, SHAPE).astype(np.int32), affine), tmp_path / "aseg.mgz")
+    assert type(open_one(model, tmp_path / "aseg.mgz")).__name__ == "Labels"
+
+
+def test_cifti_comes_as_both_hemispheres(model, bert) -> None:
+    """It ends in .nii as a volume does, and lacks the medial wall: vertex 2 of the left, vertex 0 of the right."""
+    axis = BrainModelAxis.from_surface([0, 1, 3], 4, "CORTEX_LEFT") + BrainModelAxis.from_surface([1, 2, 3], 4, "CORTEX_RIGHT")
+    path = bert / "surf" / "ecc.dscalar.nii"
+    nib.save(Cifti2Image(np.float32([[1, 2, 3, 4, 5, 6]]), (ScalarAxis(["ecc"]), axis)), path)
+    left, right = model.open(str(path), plugin="napari-brain2pix")
+    np.testing.assert_array_equal(left.features["ecc"], [1, 2, np.nan, 3])
+    np.testing.assert_array_equal(right.features["ecc"], [np.nan, 4, 5, 6])
+    assert left.vertices[:, 0].mean() < 0 < right.vertices[:, 0].mean() and left.name != right.name
+    assert np.ptp(left.vertex_colors[2, :3]) < 0.01, "the medial wall is grey, not black"
+    table = LabelAxis(["areas"], [{0: ("???", (0, 0, 0, 0)), 1: ("V1", (1, 0.5, 0, 1))}])
+    nib.save(Cifti2Image(np.float32([[1, 0, 1, 0, 1, 0]]), (table, axis)), path.with_name("areas.dlabel.nii"))
+    left, right = model.open(str(path.with_name("areas.dlabel.nii")), plugin="napari-brain2pix")
+    np.testing.assert_allclose(left.vertex_colors[0], (1, 0.5, 0, 1))
+    assert list(right.features["name"]) == ["???", "???", "V1", "???"]
+
+
+def test_values_of_fsaverage5_need_no_mesh(model, tmp_path) -> None:
+    freesurfer.write_morph_data(tmp_path / "rh.thickness", np.linspace(1, 4, 10242))
+    layer = open_one(model, tmp_path / "rh.thickness")
+    assert layer.vertices.shape == (10242, 3) and layer.vertices[:, 0].mean() > 20
+    freesurfer.write_morph_data(tmp_path / "rh.curv", np.zeros(163842))
+    with pytest.raises(DataFormatError, match=r"163,842 vertices \(as fsaverage\) but no mesh"):
+        model.open(str(tmp_path / "rh.curv"), plugin="napari-brain2pix")
+
+
+def test_a_flat_patch_borrows_its_triangles(model, bert) -> None:
+    rows = b"".join(struct.pack(">i3f", number, 0, 2 * abs(number), 0) for number in (1, -2, 3))
+    (bert / "surf" / "lh.occip.patch.flat").write_bytes(struct.pack(">ii", -1, 3) + rows)
+    layer = open_one(model, bert / "surf" / "lh.occip.patch.flat")
+    np.testing.assert_array_equal(layer.faces, [[0, 1, 2]])
+    np.testing.assert_array_equal(layer.vertices[:3, 1], [2, 4, 6])
+    alone = bert / "lh.occip.patch.flat"
+    alone.write_bytes((bert / "surf" / "lh.occip.patch.flat").read_bytes())
+    with pytest.raises(DataFormatError, match=r"has no triangles of its own; put the lh\.white or lh\.sphere"):
+        model.open(str(alone), plugin="napari-brain2pix")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("lh.table.csv", b"a,b\n1,2\n"),
+        ("rh.picture.tif", b"II*\0" + b"\1" * 60),
+        ("lh.notes", b"left hemisphere: nothing to see"),
+        ("cells.label", b'{"shapes": []}'),
+        ("lh.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40),
+        ("lh.empty", b""),
+    ],
+)
+def test_files_of_others_are_left_to_others(tmp_path, name, content) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert get_reader(str(tmp_path / name)) is None
+
+
+def test_several_files_come_meshes_first(viewer, bert) -> None:
+    """As chosen in the dialog: in any order, some of them not ours."""
+    (bert / "surf" / "lh.log").write_text("nothing")
+    names = ["lh.curv", "lh.log", "rh.curv", "lh.inflated", "rh.inflated"]
+    problems = open_files(viewer, [str(bert / "surf" / name) for name in names])
+    assert len(problems) == 1 and problems[0].startswith("lh.log: expected a volume") and "lh.white" in problems[0]
+    assert [layer.name for layer in viewer.layers] == ["lh.inflated", "rh.inflated", "lh.curv", "rh.curv"]
+    np.testing.assert_allclose(viewer.layers["rh.curv"].vertices, tetrahedron(40.0)[0], atol=1e-4)
+
+
+def test_what_a_label_and_a_damaged_mesh_need_is_explained(model, bert, tmp_path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "lh.V1.label").write_bytes((bert / "label" / "lh.V1.label").read_bytes())
+    whole = (bert / "surf" / "lh.white").read_bytes()
+    (alone / "lh.white").write_bytes(whole[:80])
+    nib.save(freesurfer.MGHImage(np.zeros(SHAPE, dtype=np.float32), np.eye(4)), alone / "T1.mgz")
+    (alone / "T1.mgz").write_bytes((alone / "T1.mgz").read_bytes()[:40])
+    for name, words in (
+        ("lh.V1.label", "lists vertices, not how many the mesh has; open the mesh it belongs to first"),
+        ("lh.white", "is truncated: its header announces"),
+        ("T1.mgz", "cannot be read: truncated"),
+    ):
+        with pytest.raises(DataFormatError, match=words):
+            model.open(str(alone / name), plugin="napari-brain2pix")
+    assert not len(model.layers)

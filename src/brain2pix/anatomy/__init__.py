@@ -3,6 +3,7 @@
 from brain2pix.anatomy.field_sign import EXPECTED_SIGN, triangle_field_sign, vertex_field_sign
 from brain2pix.anatomy.geodesic import distance_from, edge_graph, smooth_on_surface
 from brain2pix.anatomy.ribbon import Ribbon, mni_grid, posterior_ribbon
+from brain2pix.anatomy.sampling import RibbonValues, map_to_surface, map_to_volume, sample_surface, sample_volume
 from brain2pix.anatomy.schira import (
     AREA_NAMES,
     Placement,
@@ -34,6 +35,7 @@ __all__ = [
     "Mesh",
     "Placement",
     "Ribbon",
+    "RibbonValues",
     "SimulatedAtlas",
     "cortical_position",
     "display_offset",
@@ -42,11 +44,15 @@ __all__ = [
     "individual_placement",
     "load_fsaverage5",
     "load_sulc",
+    "map_to_surface",
+    "map_to_volume",
     "mni305_to_mni152",
     "mni_grid",
     "nearest_voxel_of_vertices",
     "plane_coordinates",
     "posterior_ribbon",
+    "sample_surface",
+    "sample_volume",
     "smooth_on_surface",
     "triangle_field_sign",
     "used_vertices",

@@ -1,26 +1,32 @@
 """Read and write GIFTI surfaces and per-vertex maps."""
 
+import math
 import re
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
 from nibabel.gifti.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage, GiftiLabel, GiftiLabelTable, GiftiMetaData
 
 from brain2pix.anatomy.surfaces import Mesh
-from brain2pix.data.volumes import UNREADABLE, require_file, unreadable
-from brain2pix.errors import DataFormatError
+from brain2pix.data.volumes import require_file, unreadable
+from brain2pix.errors import Brain2PixError, DataFormatError
 from brain2pix.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 ANATOMICAL_KINDS = ("white", "pial", "midthickness")
+# Vertices of the icosahedra: those of a coarser mesh are the first ones of each finer mesh.
+FSAVERAGE_SIZES = {642: "fsaverage3", 2562: "fsaverage4", 10242: "fsaverage5", 40962: "fsaverage6", 163842: "fsaverage"}
+_MOST_PACKED = 1100  # bytes that one byte of a gzip file can become, at most
 _STRUCTURE = {"L": "CortexLeft", "R": "CortexRight"}
+_SIDE = re.compile(r"(?:^|_)hemi-([LR])(?:_|\.|$)|(?:^|[._])(lh|rh)[._]|[._](left|right)\.|\.([LR])\.")
 _TYPE = {"white": "GrayWhite", "pial": "Pial", "inflated": "Inflated", "sphere": "Spherical", "flat": "Flat"}
 
 
@@ -52,11 +58,53 @@ def mesh_of(path: "Path", image: GiftiImage) -> Mesh:
     """
     vertices = _by_intent(path, image, "NIFTI_INTENT_POINTSET").astype(np.float32)
     faces = _by_intent(path, image, "NIFTI_INTENT_TRIANGLE").astype(np.int32)
+    check_faces(path, vertices, faces)
+    return Mesh(vertices, faces)
+
+
+def check_faces(path: "Path", vertices: "NDArray[np.floating]", faces: "NDArray[np.integer]") -> None:
+    """Refuse a mesh whose faces name vertices that it lacks.
+
+    Raises
+    ------
+    DataFormatError
+    """
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
         raise DataFormatError(f"surface {path}: expected vertices [p 3] and faces [f 3], got {vertices.shape} and {faces.shape}")
     if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
-        raise DataFormatError(f"surface {path}: faces name vertex {int(faces.max())}, but there are {len(vertices)} vertices (0-based)")
-    return Mesh(vertices, faces)
+        wrong = int(faces.min() if faces.min() < 0 else faces.max())
+        raise DataFormatError(f"surface {path}: faces name vertex {wrong}, but there are {len(vertices)} vertices (0-based)")
+
+
+def check_announced(path: "Path", what: str, shape: "Sequence[int]", itemsize: int) -> None:
+    """Refuse a file whose header announces more data than a file of its length can hold, before memory is taken for it.
+
+    Raises
+    ------
+    DataFormatError
+    """
+    needed = math.prod(int(edge) for edge in shape) * itemsize
+    size = path.stat().st_size
+    if min(shape) < 1 or needed > size * (_MOST_PACKED if path.name.lower().endswith((".gz", ".mgz")) else 1):
+        raise DataFormatError(f"{what} {path} is truncated: its header announces {needed:,} bytes, it has {size:,}. Copy it again.")
+
+
+@contextmanager
+def reading(path: "Path", what: str) -> "Iterator[None]":
+    """Turn whatever a library raises on a damaged file into our error; they do not say what they may raise.
+
+    Raises
+    ------
+    DataFormatError
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Brain2PixError:
+        raise
+    except Exception as error:
+        raise unreadable(path, what, error) from None
 
 
 def hemisphere_of(path: "Path", image: "GiftiImage | None" = None) -> str:
@@ -66,8 +114,19 @@ def hemisphere_of(path: "Path", image: "GiftiImage | None" = None) -> str:
     sides = [side for side, name in _STRUCTURE.items() if name in told]
     if len(sides) == 1:
         return sides[0]
-    match = re.search(r"(?:^|_)hemi-([LR])(?:_|$)|^(lh|rh)[._]|\.([LR])\.", path.name)
+    match = _SIDE.search(path.name)
     return next(part for part in match.groups() if part)[0].upper() if match else ""
+
+
+def other_side(path: "Path") -> "Path | None":
+    """Path of the same file of the other hemisphere, by its name; None if the name speaks of no hemisphere."""
+    match = _SIDE.search(path.name)
+    if match is None:
+        return None
+    group = next(number for number, part in enumerate(match.groups(), 1) if part)
+    start, end = match.span(group)
+    other = {"L": "R", "R": "L", "lh": "rh", "rh": "lh", "left": "right", "right": "left"}[match[group]]
+    return path.with_name(path.name[:start] + other + path.name[end:])
 
 
 def read_vertex_values(path: "Path", n_vertices: int | None = None) -> "NDArray[np.float32]":
@@ -86,14 +145,23 @@ def read_vertex_values(path: "Path", n_vertices: int | None = None) -> "NDArray[
     if len(image.darrays) != 1:
         raise DataFormatError(f"surface map {path}: expected one data array, got {len(image.darrays)}")
     values = np.asarray(image.darrays[0].data, dtype=np.float32).reshape(-1)
-    if n_vertices is not None and values.size != n_vertices:
-        likely = (
-            ": looks like fsaverage data on fsaverage5; slice it or pick the matching mesh"
-            if (values.size, n_vertices) == (163842, 10242)
-            else ""
-        )
-        raise DataFormatError(f"surface map {path} has {values.size} values, mesh has {n_vertices} vertices{likely}")
+    if n_vertices is not None:
+        check_count(path, values.size, n_vertices)
     return values
+
+
+def check_count(path: "Path", n_values: int, n_vertices: int) -> None:
+    """Refuse values of another number of vertices than the mesh has, and say whose they look like.
+
+    Raises
+    ------
+    DataFormatError
+    """
+    if n_values == n_vertices:
+        return
+    names = [FSAVERAGE_SIZES.get(count) for count in (n_values, n_vertices)]
+    likely = f": looks like {names[0]} data on {names[1]}; slice it or pick the matching mesh" if all(names) else "; pick the matching mesh"
+    raise DataFormatError(f"surface map {path} has {n_values} values, mesh has {n_vertices} vertices{likely}")
 
 
 def write_mesh(path: "Path", mesh: Mesh, hemi: str, kind: str, space_name: str) -> "Path":
@@ -196,10 +264,8 @@ def load_gifti(path: "Path", what: str) -> GiftiImage:
     MissingDataError, DataFormatError
     """
     require_file(path, what)
-    try:
+    with reading(path, what):
         image = nib.load(path)
-    except (*UNREADABLE, ExpatError) as error:
-        raise unreadable(path, what, error) from None
     if not isinstance(image, GiftiImage):
         raise DataFormatError(f"{what} {path} is {type(image).__name__}, expected GIFTI (.gii)")
     return image
