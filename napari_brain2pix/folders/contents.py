@@ -10,6 +10,7 @@ from brain2pix.data.summary import summarise
 from brain2pix.errors import Brain2PixError
 
 if TYPE_CHECKING:
+    from brain2pix.data.field_signs import SignCheck
     from brain2pix.data.hemifield import HemifieldCheck, SideCheck
     from napari_brain2pix.folders.workspace import Workspace
 
@@ -180,13 +181,15 @@ def _responses(summary: dict[str, Any]) -> Row:
 def _map(workspace: "Workspace", min_quality: float | None) -> Row:
     retinotopy = workspace.map
     if retinotopy is None:
-        todo = "Press Make maps (step Maps)." if workspace.model is not None else "Train a model first (step Train); maps are read from it."
+        train = "Train a model first (step Train); maps are read from it. Or import some: brain2pix prf import SOURCE SUBJECT."
+        todo = "Press Make maps (step Maps)." if workspace.model is not None else train
         return Row("Map", "none", "missing", todo)
     n_voxels = int((retinotopy.quality == retinotopy.quality).sum())
     check = side_check(workspace, min_quality)
     sides = () if check is None else tuple(Row(*_side_words(side), "done" if side.ok else "mind", more=str(side)) for side in check.sides)
+    signs = () if check is None else tuple(Row(*_sign_words(sign), "done" if sign.ok else "mind", more=str(sign)) for sign in check.signs)
     warning = check.warning() if check is not None else ""
-    parts = (Row("from", retinotopy.source), Row("quality", retinotopy.quality_name), *sides)
+    parts = (Row("from", retinotopy.source), Row("quality", retinotopy.quality_name), *sides, *signs)
     return Row("Map", f"{n_voxels:,} voxels", "mind" if warning else "done", warning, parts=parts)
 
 
@@ -195,6 +198,11 @@ def _side_words(side: "SideCheck") -> tuple[str, str]:
     group = side.group.removesuffix(" hemisphere").removesuffix(" V1-V3")
     found = f"{side.expected} field, {1 - side.wrong_share:.0%} of {side.n_voxels:,} voxels" if side.n_voxels else "no voxel to judge by"
     return group, found
+
+
+def _sign_words(sign: "SignCheck") -> tuple[str, str]:
+    """Part the words of a check of field sign into area and finding."""
+    return f"{sign.area} field sign", str(sign).removeprefix(f"{sign.area} field sign is ")
 
 
 def _models(workspace: "Workspace") -> Row:

@@ -95,7 +95,7 @@ def open_workspace(path: Path) -> Workspace:
     beside = _results_folder(path, root)
     model = _find_model(beside)
     tests = read_test_images(notes, subject)
-    maps, pictures = (_first(places) for places in (_map_places(path, beside), picture_places(path, beside)))
+    maps, pictures = (_first(places) for places in (_map_places(path, beside, subject), picture_places(path, beside)))
     shown = _try(notes, "maps", _read_map, maps, subject)
     decoded = _try(notes, "reconstructions", read_pictures, pictures, tests)
     if decoded is not None and beside is not None:
@@ -122,10 +122,13 @@ def _results_folder(path: Path, root: Path) -> Path | None:
     return root.parent if root.name == "subject" and (root.parent / "demo.json").is_file() else None
 
 
-def _map_places(path: Path, beside: Path | None) -> list[Path]:
-    """Where maps may lie: of the job that was opened, of the run (``brain2pix maps RUN``), of a demo."""
+def _map_places(path: Path, beside: Path | None, subject: "Subject") -> list[Path]:
+    """Where maps may lie: of the job that was opened, of the run (``brain2pix maps RUN``), of a demo; imported ones of a bare subject."""
+    from brain2pix.data.maps import imported_maps
+
     if beside is None:
-        return []
+        imported = imported_maps(subject.path)
+        return [] if imported is None else [imported]
     own = [path / "results"] if json_of(path / "job.json").get("kind") == "maps" else []
     return [*own, beside / "maps" / "results", beside / "decoder_maps" / "results", beside / "maps"]
 
@@ -163,9 +166,9 @@ def _try(notes: list[str], what: str, read: Any, path: Path | None, *arguments: 
 
 
 def _read_map(folder: Path, subject: "Subject") -> "RetinotopicMap":
-    from brain2pix.data.maps import read_maps
+    from brain2pix.data.maps import read_imported
 
-    return read_maps(folder).on(subject)
+    return read_imported(folder).on(subject)
 
 
 def _find_model(folder: Path | None) -> Path | None:

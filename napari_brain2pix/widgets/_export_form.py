@@ -30,7 +30,7 @@ ITEMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "reconstructions": ("Stimuli and reconstructions, with scores", ("reconstructions",)),
     "stimulation": ("The stimulation shown now", ("stimulation",)),
     "canvas": ("The canvas as it is (PNG)", ()),
-    "map-files": ("Maps as files: NIfTI, GIFTI, TSV", ("map-files",)),
+    "map-files": ("Maps as files: NIfTI, GIFTI, MGZ, TSV", ("map-files",)),
     "scores": ("Scores: figure, JSON, TSV, Markdown", ("scores",)),
     "record": ("Record of the stimulation (JSON)", ("record",)),
 }

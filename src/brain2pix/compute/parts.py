@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain2pix.data.image_scores import SIDECAR, TABLE
+from brain2pix.data.maps import imported_maps
 from brain2pix.errors import DataFormatError, MissingDataError
 from brain2pix.files import read_json_if_there
 
@@ -25,7 +26,7 @@ class Parts:
     folder : Path, what was asked for
     subject : Path, dataset root
     subject_name : str or None, which subject of it, if the path says so
-    maps : Path or None, folder of receptive fields
+    maps : Path or None, folder of receptive fields: of the trained system; for a bare subject those that were imported
     pictures : Path or None, file of reconstructions
     model : Path or None
     scores : Path or None, table ``scores.tsv``
@@ -70,7 +71,8 @@ def find_parts(path: Path) -> Parts:
     if root is None:
         raise DataFormatError(f"{path} holds no subject (dataset_description.json); give a demo, run or subject folder")
     kind, beside = read_json_if_there(path / "job.json").get("kind"), _beside(path, root)
-    maps, pictures, scores, model = [], [], [], None
+    maps: list[Path] = []
+    pictures, scores, model = [], [], None
     if beside is not None:
         maps = [beside / "maps" / "results", beside / "decoder_maps" / "results", beside / "maps"]
         pictures = [beside / "decode-test" / "results" / "reconstructions.npy", beside / "results" / "reconstructions.npz"]
@@ -81,6 +83,9 @@ def find_parts(path: Path) -> Parts:
             own[kind][0].insert(0, own[kind][1])
         model = _model(beside)
     name = path.name if path.name.startswith("sub-") else None
+    if beside is None:
+        people = [root / name] if name else sorted(root.glob("sub-*"))
+        maps = [found for found in map(imported_maps, people) if found is not None][: len(people) == 1]
     return Parts(path, root, name, _first(maps), _first(pictures), model, _first(scores))
 
 

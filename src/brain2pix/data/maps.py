@@ -16,6 +16,7 @@ from brain2pix.errors import ConfigError, DataFormatError, MissingDataError, Sha
 from brain2pix.files import atomic_folder, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -54,6 +55,8 @@ class StoredMaps:
     def on(self, subject: "Subject", voxel_index: "NDArray[np.integer] | None" = None) -> RetinotopicMap:
         """Map for the voxels of a subject, in their order; NaN where the file says nothing.
 
+        Where the file does not say how wide the stimulus of its scan was, the subject's own field of view stands for it.
+
         Parameters
         ----------
         subject : Subject
@@ -75,8 +78,10 @@ class StoredMaps:
         def placed(part: "NDArray[np.float32]") -> "NDArray[np.float32]":
             return np.where(place >= 0, part[place], np.nan).astype(np.float32)
 
+        field = source.field_of_view_deg
         return replace(
             source,
+            field_of_view_deg=field if np.isfinite(field) else subject.field_of_view_deg,
             x0_deg=placed(source.x0_deg),
             y0_deg=placed(source.y0_deg),
             sigma_deg=placed(source.sigma_deg),
@@ -86,7 +91,13 @@ class StoredMaps:
 
 
 def write_maps(
-    folder: "Path", retinotopy: RetinotopicMap, subject: "Subject", voxel_index: "NDArray[np.integer]", *, label: str = "encoder"
+    folder: "Path",
+    retinotopy: RetinotopicMap,
+    subject: "Subject",
+    voxel_index: "NDArray[np.integer]",
+    *,
+    label: str = "encoder",
+    about: "Mapping[str, Any] | None" = None,
 ) -> "list[Path]":
     """Write a map as volumes (NaN outside), as surfaces of each hemisphere that has white and pial, and describe it in one JSON.
 
@@ -97,6 +108,7 @@ def write_maps(
     subject : Subject
     voxel_index : int array, [v], the voxels of the map
     label : str, letters and digits, what made the map: "encoder" or "prf"
+    about : mapping or None, more for the JSON: where the map comes from
 
     Returns
     -------
@@ -118,7 +130,7 @@ def write_maps(
     with atomic_folder(staging) as beside:
         _write_volumes(beside, retinotopy, subject, index, label)
         _write_surfaces(beside, retinotopy, subject, index, label)
-        write_json(beside / f"{subject.name}_desc-{label}_prf.json", _describe(retinotopy, subject))
+        write_json(beside / f"{subject.name}_desc-{label}_prf.json", {**_describe(retinotopy, subject), **(about or {})})
     folder.mkdir(exist_ok=True)
     for stale in folder.glob(f"*_desc-{label}_accuracy.*"):  # of a map of before: it must not stand beside one without
         if not (staging / stale.name).exists():
@@ -163,13 +175,40 @@ def read_maps(folder: "Path", label: str | None = None) -> StoredMaps:
         y0_deg=parts["y0"],
         sigma_deg=parts.get("sigma", unknown),
         quality=parts.get("quality", unknown),
-        field_of_view_deg=float(description.get("FieldOfViewDeg", np.nan)),
+        field_of_view_deg=_number(description.get("FieldOfViewDeg")),
         quality_name=str(description.get("QualityMeasure", "unknown")),
         source=str(description.get("Model", first.name)),
         accuracy=parts.get("accuracy"),
         accuracy_name=str(description.get("AccuracyMeasure", "")),
     )
     return StoredMaps(retinotopy, ijk, space, description)
+
+
+def imported_maps(subject_folder: "Path") -> "Path | None":
+    """Folder of the maps that were brought to a subject from elsewhere, ``prf/`` in its own; None if there are none."""
+    folder = subject_folder / "prf"
+    return folder if folder.is_dir() and _label_there(folder) is not None else None
+
+
+def read_imported(folder: "Path") -> StoredMaps:
+    """Read the maps of a folder that `imported_maps` gave: those labelled prf before others.
+
+    Raises
+    ------
+    MissingDataError, DataFormatError
+    """
+    return read_maps(folder, _label_there(folder) or None)
+
+
+def compare_maps(first: RetinotopicMap, second: RetinotopicMap) -> str:
+    """Say how alike the places of two maps over the same voxels are; "" if fewer than three voxels have a field in both."""
+    both = np.isfinite(first.x0_deg + first.y0_deg + second.x0_deg + second.y0_deg)
+    if both.sum() < 3:
+        return ""
+    parts = [(name, getattr(first, f"{name}_deg")[both], getattr(second, f"{name}_deg")[both]) for name in ("x0", "y0")]
+    told = [f"{name} r {np.corrcoef(a, b)[0, 1]:.2f}" for name, a, b in parts if np.ptp(a) > 0 and np.ptp(b) > 0]
+    apart = np.median(np.hypot(*(a - b for _, a, b in parts)))
+    return ", ".join([*told, f"{apart:.2f} degrees apart in the median"]) + f", over {int(both.sum()):,} voxels with a field in both"
 
 
 def quantities(retinotopy: RetinotopicMap) -> "dict[str, NDArray[np.float32]]":
@@ -217,7 +256,7 @@ def _describe(retinotopy: RetinotopicMap, subject: "Subject") -> dict[str, Any]:
         "Model": retinotopy.source,
         "Units": "deg",
         "Convention": CONVENTION,
-        "FieldOfViewDeg": retinotopy.field_of_view_deg,
+        "FieldOfViewDeg": retinotopy.field_of_view_deg if np.isfinite(retinotopy.field_of_view_deg) else None,
         "QualityMeasure": retinotopy.quality_name,
         "AccuracyMeasure": retinotopy.accuracy_name,
         "Subject": subject.name,
@@ -230,6 +269,17 @@ def _describe(retinotopy: RetinotopicMap, subject: "Subject") -> dict[str, Any]:
 
 def _unit(quantity: str, retinotopy: RetinotopicMap) -> str:
     return {"quality": retinotopy.quality_name, "accuracy": "r / noise ceiling"}.get(quantity, "deg")
+
+
+def _number(value: Any) -> float:
+    """Take a number from a JSON, NaN for null and for what is none."""
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def _label_there(folder: "Path") -> str | None:
+    """Label to read: "prf", "" for maps of one label or none, None without maps."""
+    names = [path for name in _ALIASES["x0"] for path in nifti_files(folder, f"*_{name}")]
+    return None if not names else "prf" if any("_desc-prf_" in path.name for path in names) else ""
 
 
 def _find(folder: "Path", names: tuple[str, ...], label: str | None) -> "Path | None":

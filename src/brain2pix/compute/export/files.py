@@ -6,12 +6,11 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from brain2pix.compute.export.sidecar import conventions, run_facts, subject_facts, versions
 from brain2pix.data.image_scores import SIDECAR
-from brain2pix.data.maps import quantities, write_maps
-from brain2pix.data.tables import write_table
+from brain2pix.data.maps import write_maps
+from brain2pix.data.prf_files.writing import rows_of, with_field_of_view, write_prf_files
 from brain2pix.evaluation.report import ScoreLine, read_lines, write_lines
 from brain2pix.files import write_json
 from brain2pix.stimulation.record import write_record
@@ -28,16 +27,18 @@ _DIGITS = {"%": 1, "deg": 2}
 
 
 def write_map_files(material: "Material", folder: "Path") -> None:
-    """Write maps as NIfTI, GIFTI and one table, all voxels or only those above the threshold, and say which."""
+    """Write maps as NIfTI, GIFTI, MGZ and one table, all voxels or only those above the threshold, and say which."""
     place = folder / material.name("maps")
-    index = _mapped(material)
+    index = rows_of(material.stored, material.subject)
     found = material.stored.on(material.subject, index)
     cut = None if material.settings.whole_maps else material.threshold
     found = found if cut is None else above(found, cut)
-    label = "decoder" if "decoder" in found.source else "encoder"
-    place.mkdir()
-    write_maps(place, found, material.subject, index, label=label)
-    write_table(place / f"{material.subject.name}_desc-{label}_prf.tsv", _table(material, found, index))
+    found = with_field_of_view(found, material.stored.retinotopy.field_of_view_deg, None)
+    label = "prf" if "imported" in found.source else "decoder" if "decoder" in found.source else "encoder"
+    surfaces = {(hemi, kind) for hemi in "LR" for kind in ("white", "pial")} & set(material.subject.meshes())
+    kinds = ("mgz", "tsv") if len(surfaces) == 4 else ("tsv",)
+    write_prf_files(place, found, material.subject, index, kinds=kinds, label=label)
+    write_maps(place, found, material.subject, index, label=label, about=_origin(material))
     known = np.isfinite(found.x0_deg)
     about = {
         **subject_facts(material.subject),
@@ -115,18 +116,7 @@ def _plain(line: ScoreLine) -> dict[str, Any]:
     return values
 
 
-def _mapped(material: "Material") -> "NDArray[np.int64]":
-    """Rows of the subject's voxels that the stored maps speak of."""
-    wanted = {tuple(place) for place in material.stored.ijk.tolist()}
-    return np.array([row for row, place in enumerate(material.subject.ijk.tolist()) if tuple(place) in wanted], dtype=np.int64)
-
-
-def _table(material: "Material", found: "RetinotopicMap", index: "NDArray[np.int64]") -> pd.DataFrame:
-    subject = material.subject
-    table = pd.DataFrame(subject.ijk[index], columns=["i", "j", "k"])
-    for axis, values in zip(("x_mm", "y_mm", "z_mm"), subject.xyz[index].T, strict=True):
-        table[axis] = np.round(values.astype(float), 3)
-    table["hemi"] = subject.voxels["hemi"].to_numpy()[index]
-    for name, values in quantities(found).items():
-        table[name] = values
-    return table
+def _origin(material: "Material") -> dict[str, Any]:
+    """Say of an imported map where it came from."""
+    keys = ("SourceConvention", "Sources", "Converted", "SizeMeaning", "QualityUnit")
+    return {key: material.stored.description[key] for key in keys if key in material.stored.description}

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from brain2pix.compute.parts import Parts, read_pictures
-from brain2pix.data.maps import StoredMaps, read_maps
+from brain2pix.data.maps import StoredMaps, read_imported
 from brain2pix.data.subject import Subject, open_subject
 from brain2pix.figures.views import MapKind, map_kinds, threshold_range
 from brain2pix.stimulation.record import StimulationRecord, read_record
@@ -61,7 +61,7 @@ class Material:
     def stored(self) -> StoredMaps:
         """Maps as their folder holds them."""
         assert self.parts.maps is not None
-        return read_maps(self.parts.maps)
+        return read_imported(self.parts.maps)
 
     @cached_property
     def map(self) -> "RetinotopicMap":

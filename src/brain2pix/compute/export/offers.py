@@ -40,7 +40,7 @@ def remedy(parts: "Parts", reason: str) -> str:
     """Say which command makes what is missing; empty text if none does."""
     run = parts.run or "RUN"
     commands = {
-        "no maps yet": f"make them: brain2pix maps {run}",
+        "no maps yet": f"make them: brain2pix maps {run}; or import some: brain2pix prf import SOURCE SUBJECT",
         "no reconstructions yet": f"make them: brain2pix decode {run}",
         "no scores yet": f"make them: brain2pix evaluate {run}",
         "nothing is stimulated": "give the record of a stimulation with --record",
