@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
 
 from brain2pix.compute.engine.states import standing_of
 from brain2pix.compute.spec import JobSpec
-from brain2pix.config.base import build, preset_names
+from brain2pix.config.base import Settings, build, nest, preset_names
+from brain2pix.config.preparation import PreparationSettings
 from brain2pix.config.run import TrainParams
 from brain2pix.data.regions import default_region
 from brain2pix.errors import ConfigError
@@ -44,6 +45,12 @@ PAUSE_MS = 150  # from the last key to the checks
 ASIDE = ("seed", "image_size")  # of the job's own parameters, what the form asks for
 FIRST_PRESET = "demo"
 ELSEWHERE = ["auto", "cpu", "cuda"]  # devices of a server: it knows best which it has
+
+
+class _Prepared(Settings):
+    """The group of `TrainParams` that has a form of its own."""
+
+    prepare: PreparationSettings = PreparationSettings()
 
 
 class TrainPanel(QWidget):
@@ -70,7 +77,7 @@ class TrainPanel(QWidget):
         self.choose = QPushButton("…")
         self.inductive = QCheckBox("Keep test responses out (inductive)")
         self.aside = {field.key: make_editor(field) for field in fields_of(TrainParams) if field.key in ASIDE}
-        self.form = SettingsForm()
+        self.form, self.preparation = SettingsForm(), SettingsForm()
         self.findings = Note()
         self.start_button, self.stop_button = QPushButton("Start training"), QPushButton("Stop")
         self.resume_button, self.another = QPushButton("Resume"), QPushButton("Open another subject…")
@@ -99,6 +106,9 @@ class TrainPanel(QWidget):
         self.folder.setToolTip("The run folder: settings, record, checkpoints and the trained model")
         self.choose.setFixedWidth(28)
         self.choose.setAccessibleName("Choose output folder")
+        self.preparation.load(_Prepared())
+        self.preparation.more.setText("Preparation of responses")
+        self.preparation.more.setToolTip("z-scores, averages over repeats, choice of voxels; all later steps use the same z-scores")
         for key, editor in self.aside.items():
             editor.write(TrainParams.model_fields[key].default)
 
@@ -108,6 +118,7 @@ class TrainPanel(QWidget):
         box.setSpacing(6)
         box.addLayout(self._grid())
         box.addWidget(self.form)
+        box.addWidget(self.preparation)
         box.addWidget(self.inductive)
         box.addLayout(_row(QLabel("Output"), self.folder, self.choose, stretch=1))
         box.addWidget(self.findings)
@@ -146,6 +157,7 @@ class TrainPanel(QWidget):
         self.folder.textEdited.connect(self._write_folder)
         self.choose.clicked.connect(self._choose_folder)
         self.form.changed.connect(self._changed)
+        self.preparation.changed.connect(self._changed)
         for editor in self.aside.values():
             editor.changed.connect(self._changed)
         self.start_button.clicked.connect(self.start)
@@ -294,6 +306,7 @@ class TrainPanel(QWidget):
             "device": self.device.currentText(),
             "repeats_split": None if self.inductive.isChecked() else "test",
             **{key: editor.read() for key, editor in self.aside.items()},
+            **nest(self.preparation.changes()),
         }
         # the job's own model reads what was typed, and complains in its own words
         checked = build(TrainParams, params).model_dump(mode="json")
@@ -327,7 +340,7 @@ class TrainPanel(QWidget):
             if not self._folder_is_mine and self._may_start:
                 self.folder.setText(str(spec.folder))
                 self.folder.setCursorPosition(len(self.folder.text()))
-        if self.form.problem:
+        if self.form.problem or self.preparation.problem:
             self.checks = [*self.checks, Check("stop", "a setting above is wrong")]
         lines = [f"{SIGNS[check.level]} {check.text}" for check in self.checks]
         if not self._may_start:

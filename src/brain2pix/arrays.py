@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from brain2pix.config.preparation import ZScore
+
 
 @dataclass(frozen=True)
 class SubjectInfo:
@@ -32,6 +34,8 @@ class SubjectInfo:
     unit : str, of the responses, e.g. "z-train"
     field_of_view_deg : float, full width of the square stimulus
     simulated : bool
+    zscore : str, how the subject is opened so that its responses are in `unit`, see `PreparationSettings`
+    transductive : tuple of str, uses of test responses in the choice of these voxels
     """
 
     subject: str
@@ -40,6 +44,8 @@ class SubjectInfo:
     unit: str
     field_of_view_deg: float
     simulated: bool
+    zscore: "ZScore" = "auto"
+    transductive: tuple[str, ...] = ()
 
     @property
     def n_voxels(self) -> int:
@@ -48,12 +54,13 @@ class SubjectInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**self.__dict__, "voxel_index": self.voxel_index.tolist()}
+        return {**self.__dict__, "voxel_index": self.voxel_index.tolist(), "transductive": list(self.transductive)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SubjectInfo":
-        """Read what `to_dict` wrote."""
-        return cls(**{**values, "voxel_index": np.asarray(values["voxel_index"], dtype=np.int64)})
+        """Read what `to_dict` wrote; older versions wrote nothing of z-scores and choice of voxels, for there was one way only."""
+        index = np.asarray(values["voxel_index"], dtype=np.int64)
+        return cls(**{**values, "voxel_index": index, "transductive": tuple(values.get("transductive", ()))})
 
 
 @dataclass(frozen=True)

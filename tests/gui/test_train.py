@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QMessageBox
 
 from brain2pix.compute.runner import run_state
 from brain2pix.compute.spec import JobSpec
+from brain2pix.config.preparation import PreparationSettings
 from brain2pix.errors import ConfigError
 from brain2pix.events import Finished, Metric, Preview, Progress, Started
 from brain2pix.files import write_json
@@ -211,6 +212,23 @@ def test_what_stands_against_a_training_is_said_before(train, dock, qtbot, tmp_p
     subject.trials.loc[subject.trials["split"] == "train", "split"] = "rest"
     train._check()
     assert "no training pairs" in train.findings.text() and train.another.isVisible()
+
+
+def test_the_preparation_of_responses_is_asked_for(train, dock, qtbot) -> None:
+    """It is out of sight until it is wanted, and a job that leaves it as it is says nothing of it."""
+    assert "prepare" not in train.spec().params and not train.preparation.editors
+    click(qtbot, train.preparation.more)
+    assert list(train.preparation.editors) == [f"prepare.{name}" for name in PreparationSettings.model_fields]
+    choice, most = train.preparation.editors["prepare.zscore"], train.preparation.editors["prepare.max_voxels"]
+    while choice.currentText() != "run":
+        qtbot.keyClick(choice, Qt.Key.Key_Down)
+    qtbot.keyClicks(most, "12")
+    qtbot.waitUntil(lambda: not train._timer.isActive(), timeout=5000)
+    asked = train.spec().params["prepare"]
+    assert asked == PreparationSettings(zscore="run", max_voxels=12).model_dump(mode="json")
+    qtbot.keyClicks(most, "x")
+    qtbot.waitUntil(lambda: not train._timer.isActive(), timeout=5000)
+    assert not train.start_button.isEnabled() and "a setting above is wrong" in train.findings.text()
 
 
 def test_the_device_is_asked_of_a_child(train, dock, qtbot) -> None:

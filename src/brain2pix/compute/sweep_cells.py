@@ -13,6 +13,7 @@ from brain2pix.compute.device import check_device_name
 from brain2pix.compute.runner import run_state
 from brain2pix.compute.spec import JobSpec
 from brain2pix.config.base import Settings, build, resolve
+from brain2pix.config.preparation import PreparationSettings
 from brain2pix.config.prf import PRFSettings
 from brain2pix.config.run import MapsParams
 from brain2pix.data.regions import default_region
@@ -244,6 +245,8 @@ def identity(kind: str, params: Settings) -> dict[str, Any]:
     """Give what decides the result of a job, without what only decides where and how fast it runs."""
     values = {key: value for key, value in params.model_dump(mode="json").items() if key not in _NEUTRAL}
     if kind == "train":
+        if values["prepare"] == PreparationSettings().model_dump(mode="json"):  # cells of before there was a choice keep their names
+            del values["prepare"]
         values["training"] = {key: value for key, value in values["training"].items() if key not in _NEUTRAL_TRAINING}
     return values
 

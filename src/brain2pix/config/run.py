@@ -7,6 +7,8 @@ from pydantic import Field
 
 from brain2pix.config.base import Settings
 from brain2pix.config.defaults import DEMO_METHOD
+from brain2pix.config.models import BackboneSettings
+from brain2pix.config.preparation import PreparationSettings
 from brain2pix.config.training import TrainingSettings
 
 _DEVICE = "auto, cpu, cuda, cuda:N or mps; auto takes CUDA if there is any"
@@ -44,6 +46,7 @@ class TrainParams(Settings):
     permute_pairs: bool = Field(False, description="control: give each response the image of another trial")
     pairs_from: Path | None = Field(None, description="train on (predicted response, image) pairs of this trained encoder")
     encoder_from: Path | None = Field(None, description="run folder whose trained encoder is taken instead of training one again")
+    prepare: PreparationSettings = PreparationSettings()
     training: TrainingSettings = TrainingSettings()
 
 
@@ -77,6 +80,17 @@ class DecodeParams(Settings):
 
 class EvaluateParams(DecodeParams):
     """Score reconstructions, and predictions if the system has an encoder."""
+
+
+class ClassifyParams(DecodeParams):
+    """Classify reconstructions among the classes of a gallery."""
+
+    gallery: Path = Field(description="folder with one sub-folder of pictures for each class, or procedural: the simulation's classes")
+    class_column: str = Field("category", description="column of stimuli.tsv that names the true classes")
+    backbone: BackboneSettings = Field(BackboneSettings(), description="network whose features are compared; published: alexnet")
+    size: int = Field(224, ge=32, le=512, description="edge at which the network sees pictures [px]")
+    per_class: int = Field(100, ge=1, le=5000, description="pictures of a class, at most")
+    seed: int = Field(0, ge=0, description="draws the pictures")
 
 
 class StimulateParams(Settings):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # Voxels per HDF5 chunk: all trials of 256 voxels lie together, because training reads all trials of some voxels.
 VOXELS_PER_CHUNK = 256
 _VOLUMES_AT_ONCE = 64
+_READ_BYTES = 2**26
 _BETAS = "betas"
 
 
@@ -123,15 +124,21 @@ class Hdf5Betas(Betas):
 
     def read(self, columns: "NDArray[np.int64]") -> "NDArray[np.float32]":
         """Read all trials of some voxels, [n v]."""
-        if columns.size == 0:
-            return np.zeros((self.n_trials, 0), dtype=np.float32)
-        first, last = int(columns.min()), int(columns.max()) + 1
+        found = np.empty((self.n_trials, columns.size), dtype=np.float32)
         with self._open() as file:
-            span: NDArray[np.float32] = np.empty((self.n_trials, last - first), dtype=np.float32)
-            file[_BETAS].read_direct(span, np.s_[:, first:last])
-        if columns.size == last - first and np.array_equal(columns, np.arange(first, last)):
-            return span
-        return np.ascontiguousarray(span[:, columns - first])
+            matrix = file[_BETAS]
+            for first, last in _spans(columns, self._step(matrix)):
+                inside = np.flatnonzero((columns >= first) & (columns < last))
+                span: NDArray[np.float32] = np.empty((self.n_trials, last - first), dtype=np.float32)
+                matrix.read_direct(span, np.s_[:, first:last])
+                found[:, inside] = span[:, columns[inside] - first]
+        return found
+
+    def _step(self, matrix: h5py.Dataset) -> int:
+        """Columns that are read at once: whole chunks, as many as memory should hold."""
+        width = 1 if matrix.chunks is None else int(matrix.chunks[1])
+        most = max(_READ_BYTES // (4 * max(self.n_trials, 1)), VOXELS_PER_CHUNK)
+        return max(most // width, 1) * width
 
     @contextmanager
     def _open(self) -> "Iterator[h5py.File]":
@@ -301,6 +308,13 @@ def read_mask(path: "Path", what: str, space: Space) -> "NDArray[np.bool_]":
         odd = float(volume[~np.isin(volume, (0, 1))][0])
         raise DataFormatError(f"{what} {path}: value {odd:.4g} found, a mask holds 0 and 1; was this mask interpolated linearly?")
     return volume > 0
+
+
+def _spans(columns: "NDArray[np.int64]", step: int) -> "Iterator[tuple[int, int]]":
+    """Cut the columns of a file into ranges that begin at multiples of `step`; those that hold none of some columns are left out."""
+    for number in np.unique(columns // step):
+        inside = columns[columns // step == number]
+        yield int(inside.min()), int(inside.max()) + 1
 
 
 def _check_length(path: "Path", n_volumes: int, n_rows: int) -> None:

@@ -1,17 +1,20 @@
 """From a subject to what a method trains on, and to what it is judged by. The two never meet in one object."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from brain2pix.config.preparation import PreparationSettings
+from brain2pix.data.cache import Rows, prepared_responses
+from brain2pix.data.preparation import CHOSEN_BY_TEST, choose_reliable
 from brain2pix.data.regions import DEFAULT_REGION
 from brain2pix.data.stacks import image_files
 from brain2pix.data.training import RepeatedResponses, TrainingData
 from brain2pix.data.volumes import join_names
-from brain2pix.errors import DataFormatError
+from brain2pix.errors import ConfigError, DataFormatError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Images of these splits never reach training.
 HELD_OUT_SPLITS = ("test", "validation", "category_test")
+NO_PREPARATION = PreparationSettings()
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ def training_data(
     image_size: int | None = None,
     train_split: str = "train",
     repeats_split: str | None = "test",
+    preparation: PreparationSettings = NO_PREPARATION,
 ) -> TrainingData:
     """Gather everything that a method may train on.
 
@@ -65,28 +70,45 @@ def training_data(
     train_split : str
     repeats_split : str or None, split whose responses are given without their images (transductive); None for an inductive system.
         A subject without the split "test" gives none.
+    preparation : PreparationSettings, which voxels are reliable enough, and whether repeats are averaged. Its `zscore` is that of
+        `open_subject`.
+
+    Returns
+    -------
+    TrainingData. Large responses are memory-mapped from the user's cache folder, see `brain2pix.data.cache`.
 
     Raises
     ------
     ConfigError
-        If the region or a split is unknown.
+        If the region or a split is unknown; if voxels are to be chosen by repeats that there are not.
     DataFormatError
         If a training image, by its id or file, is also a held-out one.
     """
+    if subject.zscore != preparation.zscore:
+        raise ConfigError(f"{subject.name} was opened with zscore {subject.zscore!r}, not {preparation.zscore!r}; open it again")
     voxel_index = subject.select(region)
     rows = subject.rows(train_split)
-    ids, image_index = _images_of(subject, rows)
+    ids, image_index = images_of(subject, rows)
     _check_leak(subject, ids, train_split)
     images = subject.images(ids, image_size)
-    responses = subject.responses(None, voxel_index)
+    repeats = _repeats(subject, repeats_split)
+    info = subject.describe(voxel_index)
+    if preparation.chooses_voxels:
+        chosen_by = (rows, image_index) if preparation.repeats_of == "train" else _test_repeats(repeats, repeats_split)
+        voxel_index = choose_reliable(subject, voxel_index, *chosen_by, preparation)
+        logger.info("%s: %d of %d voxels of %s are reliable enough", subject.name, voxel_index.size, info.n_voxels, region)
+        info = subject.describe(voxel_index)
+        info = replace(info, transductive=(CHOSEN_BY_TEST,)) if preparation.repeats_of == "test" else info
+    wanted = [Rows(rows, image_index if preparation.average_repeats else None), *([] if repeats is None else [Rows(repeats[0])])]
+    responses = prepared_responses(subject, voxel_index, wanted)
     return TrainingData(
-        subject=subject.describe(voxel_index),
-        responses=responses[rows],
+        subject=info,
+        responses=responses[0],
         images=images,
-        image_index=image_index,
+        image_index=np.arange(len(ids)) if preparation.average_repeats else image_index,
         groups=photo_numbers(subject, ids),
         unpaired=subject.unpaired(int(images.shape[1])),
-        repeats=_repeats(subject, responses, repeats_split),
+        repeats=None if repeats is None else RepeatedResponses(responses[1], repeats[1]),
         voxel_xyz=subject.xyz[voxel_index],
         areas={name: mask[voxel_index] for name, mask in subject.areas.items()},
     )
@@ -111,7 +133,7 @@ def evaluation_set(
     """
     index = np.asarray(voxel_index, dtype=np.int64)
     rows = subject.rows(split)
-    ids, image_index = _images_of(subject, rows)
+    ids, image_index = images_of(subject, rows)
     repeats = RepeatedResponses(subject.responses(rows, index), image_index)
     return EvaluationSet(
         stimulus_ids=ids,
@@ -130,7 +152,7 @@ def photo_numbers(subject: "Subject", ids: list[str]) -> "NDArray[np.int64]":
     return pd.factorize(np.array(names, dtype=object))[0].astype(np.int64)
 
 
-def _images_of(subject: "Subject", rows: "NDArray[np.int64]") -> "tuple[list[str], NDArray[np.int64]]":
+def images_of(subject: "Subject", rows: "NDArray[np.int64]") -> "tuple[list[str], NDArray[np.int64]]":
     """Stimuli of some trials in the order of the stimulus table, and which of them each trial showed."""
     shown = subject.trials["stimulus_id"].to_numpy()[rows]
     present = set(shown)
@@ -139,14 +161,24 @@ def _images_of(subject: "Subject", rows: "NDArray[np.int64]") -> "tuple[list[str
     return ids, np.array([place[name] for name in shown], dtype=np.int64)
 
 
-def _repeats(subject: "Subject", responses: "NDArray[np.float32]", split: str | None) -> RepeatedResponses | None:
+def _repeats(subject: "Subject", split: str | None) -> "tuple[NDArray[np.int64], NDArray[np.int64]] | None":
+    """Trials of the split whose responses come without images, and which image each of them showed."""
     if split is None:
         return None
     if split == "test" and not (subject.trials["split"] == "test").any():
         logger.info("%s has no test trials: training goes without test responses", subject.name)
         return None
     rows = subject.rows(split)
-    return RepeatedResponses(responses[rows], _images_of(subject, rows)[1])
+    return rows, images_of(subject, rows)[1]
+
+
+def _test_repeats(
+    repeats: "tuple[NDArray[np.int64], NDArray[np.int64]] | None", split: str | None
+) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+    if repeats is None:
+        why = "test responses are kept out of this training (inductive)" if split is None else f"there are no {split} trials"
+        raise ConfigError(f"voxels cannot be chosen by test repeats: {why}; choose by training repeats (prepare.repeats_of train)")
+    return repeats
 
 
 def _check_leak(subject: "Subject", ids: list[str], train_split: str) -> None:

@@ -1,5 +1,6 @@
 """Open a native folder: validate everything once, then give access."""
 
+import hashlib
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,23 +15,24 @@ from brain2pix.arrays import SubjectInfo
 from brain2pix.data.betas import Betas, NiftiBetas, open_betas, read_mask
 from brain2pix.data.checks import check_images, choose_subject, field_of_view, find_root, read_description
 from brain2pix.data.images import centre_crop, read_image, read_square_images, resize
+from brain2pix.data.preparation import Scaling, resolve_zscore
 from brain2pix.data.regions import DEFAULT_REGION, default_region, region_mask
 from brain2pix.data.rois import read_area_volumes, read_hemispheres, with_unions
-from brain2pix.data.screen import Dropped, NanPolicy, choose_voxels, screen_responses
+from brain2pix.data.screen import Dropped, NanPolicy, choose_voxels, scaling_notes, screen_responses
 from brain2pix.data.space import Space, voxel_hash
 from brain2pix.data.stacks import open_stack, stack_of_folder
 from brain2pix.data.surface_files import read_mesh, read_vertex_values
 from brain2pix.data.tables import check_stimuli, check_trials, read_table
 from brain2pix.data.volumes import join_names, nifti_files, read_volume
 from brain2pix.errors import ConfigError, DataFormatError, MissingDataError, unknown_name
-from brain2pix.signals.zscore import zscore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from brain2pix.anatomy.surfaces import Mesh
+    from brain2pix.config.preparation import ZScore
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 _VERTEX_REACH = 1.5
 # Further apart than this, in the median, surface and voxels cannot belong together.
 _MAX_APART_MM = 10.0
+BLOCK_BYTES = 2**26  # of responses that `Subject.blocks` reads at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,7 @@ class Subject:
     stimuli : DataFrame, `stimulus_id file category split source` and more
     field_of_view_deg : float, edge of the square stimulus
     unit : str, of `responses`
+    zscore : str, how it was asked for; "auto" unless another was
     simulated : bool
     title : str, name of the dataset
     dropped : tuple of Dropped
@@ -74,13 +78,14 @@ class Subject:
     stimuli: pd.DataFrame
     field_of_view_deg: float
     unit: str
+    zscore: "ZScore"
     simulated: bool
     title: str
     dropped: tuple[Dropped, ...]
     notes: tuple[str, ...]
     _betas: Betas = field(repr=False)
     _columns: "NDArray[np.int64]" = field(repr=False)
-    _scale: "tuple[NDArray[np.float32], NDArray[np.float32]] | None" = field(repr=False)
+    _scaling: Scaling | None = field(repr=False)
     _meshes: "dict[tuple[str, str], Mesh]" = field(default_factory=dict, repr=False)
 
     @property
@@ -136,6 +141,7 @@ class Subject:
             unit=self.unit,
             field_of_view_deg=self.field_of_view_deg,
             simulated=self.simulated,
+            zscore=self.zscore,
         )
 
     def responses(
@@ -153,9 +159,38 @@ class Subject:
         float32 array, [n v], in `unit`
         """
         index = np.arange(self.n_voxels) if voxel_index is None else np.asarray(voxel_index, dtype=np.int64)
+        chosen = np.arange(len(self.trials)) if rows is None else np.asarray(rows, dtype=np.int64)
         values = self._betas.read(self._columns[index])
-        chosen = values if rows is None else values[np.asarray(rows)]
-        return chosen if self._scale is None else zscore(chosen, self._scale[0][index], self._scale[1][index])
+        values = values if rows is None else values[chosen]
+        return values if self._scaling is None else self._scaling.apply(values, chosen, index)
+
+    def blocks(
+        self, voxel_index: "NDArray[np.integer]", rows: "NDArray[np.integer] | None" = None
+    ) -> "Iterator[tuple[slice, NDArray[np.float32]]]":
+        """Read responses a few voxels at a time, so that they never lie in memory all at once.
+
+        Parameters
+        ----------
+        voxel_index : int array, [v], rows of `voxels`
+        rows : int array or None, [n], trial rows; None for all
+
+        Yields
+        ------
+        slice of `voxel_index`, float32 array [n w] of these voxels, in `unit`
+        """
+        width = max(BLOCK_BYTES // (4 * len(self.trials)), 1)
+        for start in range(0, len(voxel_index), width):
+            part = slice(start, min(start + width, len(voxel_index)))
+            yield part, self.responses(rows, voxel_index[part])
+
+    def fingerprint(self, voxel_index: "NDArray[np.integer]") -> str:
+        """SHA-256 over everything that decides the responses of some voxels: the file (path, size, time), voxels and z-scores."""
+        status = self._betas.path.stat()
+        digest = hashlib.sha256(f"{self._betas.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}".encode())
+        digest.update(self._columns[np.asarray(voxel_index)].tobytes())
+        for part in () if self._scaling is None else self._scaling.of(np.asarray(voxel_index)):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
 
     def images(self, stimulus_ids: "Sequence[str]", size: int | None = None) -> "NDArray[np.uint8]":
         """Read stimuli, cut square about their centre.
@@ -312,7 +347,7 @@ class Subject:
         return found[0] if found else None
 
 
-def open_subject(path: Path, subject: str | None = None, *, nan: NanPolicy = "drop-voxels") -> Subject:
+def open_subject(path: Path, subject: str | None = None, *, nan: NanPolicy = "drop-voxels", zscore: "ZScore" = "auto") -> Subject:
     """Open one subject of a native folder.
 
     Checks in this order: dataset description, subject, table of trials against the responses, grids, labels of regions, images.
@@ -323,6 +358,7 @@ def open_subject(path: Path, subject: str | None = None, *, nan: NanPolicy = "dr
     subject : str or None, "sub-01" or "01"; needed if there are several
     nan : {"drop-voxels", "keep", "error"}, what to do with voxels that have a response that is not finite. Dropped voxels are counted
         per region in `Subject.dropped`.
+    zscore : {"auto", "none", "train", "run", "session"}, how responses are z-scored, see `PreparationSettings`; it changes no voxel table
 
     Raises
     ------
@@ -331,7 +367,7 @@ def open_subject(path: Path, subject: str | None = None, *, nan: NanPolicy = "dr
     DataFormatError
         If a file is not what it must be. The message names the file, what was found, what was expected and what to do.
     ConfigError
-        If `subject` is not there, or is needed.
+        If `subject` is not there, or is needed; if the trials cannot be z-scored as asked for.
     """
     root, given = find_root(Path(path))
     description = read_description(root)
@@ -349,11 +385,10 @@ def open_subject(path: Path, subject: str | None = None, *, nan: NanPolicy = "dr
     check_images(root, trials, stimuli)
     areas = with_unions({key: volume[tuple(betas.ijk.T)] for key, volume in volumes.items()})
     unit = betas.unit or str(betas.sidecar.get("Units") or "a.u.")
-    screen = screen_responses(betas, trials)
-    kept, dropped, scaled = choose_voxels(screen, areas, unit, nan, betas.path)
-    notes = [*notes, *said, *map(str, dropped)]
-    if scaled:
-        notes.append(f"responses in {unit} are z-scored per voxel with the mean and deviation of the training trials")
+    how = resolve_zscore(zscore, unit)
+    screen = screen_responses(betas, trials, how)
+    kept, dropped = choose_voxels(screen, areas, unit, nan, betas.path)
+    notes = [*notes, *said, *map(str, dropped), *scaling_notes(screen, areas, kept, unit, how)]
     for note in notes:
         logger.warning("%s: %s", folder, note)
     columns = np.flatnonzero(kept)
@@ -368,14 +403,15 @@ def open_subject(path: Path, subject: str | None = None, *, nan: NanPolicy = "dr
         trials=trials,
         stimuli=stimuli,
         field_of_view_deg=field_of_view(stimuli, root / "stimuli" / "stimuli.tsv"),
-        unit="z-train" if scaled else unit,
+        unit=unit if how == "none" else f"z-{how}",
+        zscore=zscore,
         simulated=bool(betas.sidecar.get("Simulated", False)),
         title=str(description.get("Name", root.name)),
         dropped=dropped,
         notes=tuple(notes),
         _betas=betas,
         _columns=columns,
-        _scale=(screen.mean[columns], screen.deviation[columns]) if scaled else None,
+        _scaling=None if how == "none" else Scaling(screen.groups.group, screen.mean[:, columns], screen.deviation[:, columns]),
     )
 
 

@@ -33,7 +33,8 @@ class MethodInfo:
     image_size : int, edge of the images it makes [px]
     subjects : tuple of SubjectInfo, whose voxels it can decode
     has_encoder : bool
-    transductive : tuple of str, uses of test responses in training, e.g. ("test responses without images", "SNR weights"); empty if none
+    transductive : tuple of str, uses of test responses in training, e.g. ("test responses without images", "SNR weights"); empty if none.
+        Those that lie in the choice of the voxels are put before the method's own.
     """
 
     name: str
@@ -42,6 +43,10 @@ class MethodInfo:
     subjects: "tuple[SubjectInfo, ...]"
     has_encoder: bool
     transductive: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        of_voxels = (use for subject in self.subjects for use in subject.transductive)
+        object.__setattr__(self, "transductive", tuple(dict.fromkeys([*of_voxels, *self.transductive])))
 
 
 class Decoder(Protocol):
@@ -188,6 +193,8 @@ class Method(ABC):
                 f"this system {own.n_voxels} of {own.subject} (fingerprints {other.voxel_hash[:12]} and {own.voxel_hash[:12]}) and "
                 f"{self.image_size} px; give a run on the same subject, region and image size"
             )
+        if own.zscore != other.zscore:
+            raise ConfigError(f"the encoder to take was trained with zscore {other.zscore!r}, not {own.zscore!r}; give a run with the same")
         wanted, found = self.settings.model_dump(include=set(groups)), trained.settings.model_dump(include=set(groups))
         differing = sorted(_differences(wanted, found))
         if differing:

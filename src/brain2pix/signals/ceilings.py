@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _VOXELS_AT_ONCE = 512
+_HALVES_BYTES = 2**27  # of the half means of some voxels: thousands of repeated images are taken fewer voxels at a time
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ def split_half_ceiling(
     if images.size >= 3:
         rows = _rows_of_images(image_index, images, counts)  # [m R], -1 where an image has fewer repeats
         first, second = _half_weights(rows >= 0, n_splits, np.random.default_rng(seed))  # [m s R]
-        for start in range(0, values.shape[1], _VOXELS_AT_ONCE):
-            part = np.asarray(values[:, start : start + _VOXELS_AT_ONCE], dtype=np.float32)
+        width = max(1, min(_VOXELS_AT_ONCE, _HALVES_BYTES // (4 * images.size * n_splits)))
+        for start in range(0, values.shape[1], width):
+            part = np.asarray(values[:, start : start + width], dtype=np.float32)
             trials = np.where(rows[..., None] >= 0, part[rows], 0)  # [m R v]
-            half[start : start + _VOXELS_AT_ONCE] = _mean_correlation(first @ trials, second @ trials)
+            half[start : start + width] = _mean_correlation(first @ trials, second @ trials)
     reliability = np.where(half > 0, 2 * half / (1 + half), np.nan).astype(np.float32)
     return SplitHalfCeiling(np.sqrt(reliability), reliability, half)
 
@@ -83,10 +85,35 @@ def ceiling_from_ncsnr(ratio: "NDArray[np.floating]", n_repeats: int) -> "NDArra
     return np.sqrt(power / (power + 1 / n_repeats)).astype(np.float32)
 
 
+def noise_ceiling_percent(ratio: "NDArray[np.floating]", counts: "NDArray[np.integer]") -> "NDArray[np.float32]":
+    """Variance of the mean over repeats that a perfect model explains: 100 ncsnr^2 / (ncsnr^2 + 1 / n).
+
+    Parameters
+    ----------
+    ratio : float array, [v], noise-ceiling signal-to-noise ratio
+    counts : int array, [m], trials that are averaged for each image; where they differ, 1 / n is its mean over the images
+
+    Returns
+    -------
+    float32 array, [v], percent. It is explained variance: its root, not itself, is a correlation.
+
+    References
+    ----------
+    .. [1] Allen et al. 2022, doi 10.1038/s41593-021-00962-x, data manual. With A, B, C images of 3, 2, 1 trials the mean of 1 / n is their
+       (A/3 + B/2 + C) / (A + B + C).
+    """
+    power = np.asarray(ratio, dtype=np.float64) ** 2
+    percent: NDArray[np.float32] = (100 * power / (power + (1 / np.asarray(counts)).mean())).astype(np.float32)
+    return percent
+
+
 def _rows_of_images(image_index: "NDArray[np.integer]", images: "NDArray[np.int64]", counts: "NDArray[np.int64]") -> "NDArray[np.int64]":
-    rows = np.full((images.size, int(counts[images].max())), -1, dtype=np.int64)
-    for place, image in enumerate(images):
-        rows[place, : counts[image]] = np.flatnonzero(image_index == image)
+    order = np.argsort(image_index, kind="stable")
+    begins = np.cumsum(counts) - counts
+    repeat = np.arange(int(counts[images].max()))
+    places = begins[images, None] + repeat
+    present = repeat < counts[images, None]
+    rows: NDArray[np.int64] = np.where(present, order[np.where(present, places, 0)], -1)
     return rows
 
 

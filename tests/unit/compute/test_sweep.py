@@ -114,9 +114,10 @@ def test_no_setting_is_lost(done):
             found = row[f"settings.{key}"]
             assert (found == json.dumps(value)) if isinstance(value, list) else pd.isna(found) if value is None else found == value, key
         assert row["region_expression"] == resolved["region"] == "V1 - outside"
-        assert {key for key in asked if key not in ("settings", "training")} <= {
+        assert {key for key in asked if key not in ("settings", "prepare", "training")} <= {
             name.removeprefix("train.") for name in table.columns if name.startswith("train.")
         }
+        assert row["train.prepare.zscore"] == asked["prepare"]["zscore"] == "auto"
         assert row["train.training.checkpoint_every_s"] == asked["training"]["checkpoint_every_s"]
         assert (row["train.seed"], row["evaluate-test.split"], row["run.simulated"]) == (cell.at.seed, "test", True)
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from brain2pix.errors import ShapeError
 from brain2pix.signals import (
     ceiling_from_ncsnr,
+    ceilings,
     ncsnr,
+    noise_ceiling_percent,
     repeat_statistics,
     snr_weights,
     split_half_ceiling,
@@ -128,6 +130,31 @@ def test_ncsnr_finds_the_planted_ratio():
     values, index = planted(500, 12, NC1, offset=3.0)
     np.testing.assert_allclose(by_level(ncsnr(values, index)), ratio, rtol=0.05)
     np.testing.assert_allclose(by_level(ceiling_from_ncsnr(ncsnr(values, index), 12)), true_ceiling(12), atol=0.02)
+
+
+def test_noise_ceiling_in_percent_is_that_of_nsd():
+    """Their formulas on z-scored responses: the noise from images with three trials, the signal what is left of the variance 1."""
+    values, index = planted(2000, 3, NC1, seed=5)
+    z = scipy.stats.zscore(values.astype(np.float64), axis=0)
+    noise = pd.DataFrame(z).groupby(index).var(ddof=1).mean().to_numpy()
+    theirs = np.sqrt(np.clip(1 - noise, 0, None)) / np.sqrt(noise)
+    found = ncsnr(z, index)
+    np.testing.assert_allclose(found, theirs, atol=1e-3)
+    for n in (1, 3):
+        expected = 100 * theirs**2 / (theirs**2 + 1 / n)
+        np.testing.assert_allclose(noise_ceiling_percent(found, np.full(9, n)), expected, rtol=1e-2)
+        np.testing.assert_allclose(by_level(expected), 100 * NC1[:4] / (NC1[:4] + (1 - NC1[:4]) / n), atol=1)
+    a, b, c = 515, 251, 141  # images with three, two, one trial
+    mixed = 100 * theirs**2 / (theirs**2 + (a / 3 + b / 2 + c) / (a + b + c))
+    np.testing.assert_allclose(noise_ceiling_percent(theirs, np.repeat([3, 2, 1], [a, b, c])), mixed, rtol=1e-6)
+    np.testing.assert_allclose(np.sqrt(noise_ceiling_percent(theirs, np.full(4, 12)) / 100), ceiling_from_ncsnr(theirs, 12), rtol=1e-6)
+
+
+def test_many_images_are_taken_fewer_voxels_at_a_time(monkeypatch):
+    values, index = planted(60, np.random.default_rng(0).integers(1, 5, 60), NC1)
+    whole = split_half_ceiling(values, index, n_splits=10)
+    monkeypatch.setattr(ceilings, "_HALVES_BYTES", 1)
+    np.testing.assert_allclose(split_half_ceiling(values, index, n_splits=10).half, whole.half, atol=1e-6)
 
 
 def test_signal_variance_is_unbiased_with_few_images():

@@ -56,6 +56,8 @@ class TrainedRun:
 def open_run(run: Path, subject: Path | None, device: str) -> TrainedRun:
     """Load a trained system and open the subject that it was trained on, or another place where that subject lies.
 
+    Its responses are z-scored as they were for the training.
+
     Raises
     ------
     MissingDataError, DataFormatError
@@ -63,7 +65,8 @@ def open_run(run: Path, subject: Path | None, device: str) -> TrainedRun:
     """
     place = choose_device(device)
     method = load_model(run, place)
-    opened = open_subject(*(subject, None) if subject is not None else _subject_of(run, method.info.subjects[0].subject))
+    known = method.info.subjects[0]
+    opened = open_subject(*(subject, None) if subject is not None else _subject_of(run, known.subject), zscore=known.zscore)
     return TrainedRun(run, method, opened, check_model_fits(method, opened), place)
 
 

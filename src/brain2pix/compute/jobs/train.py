@@ -7,6 +7,8 @@ import numpy as np
 
 from brain2pix.compute.context import JobContext, Prepared
 from brain2pix.compute.device import check_device_name, choose_device, memory_reported
+from brain2pix.config.base import build
+from brain2pix.config.preparation import PreparationSettings
 from brain2pix.data.regions import default_region
 from brain2pix.data.splits import training_data
 from brain2pix.data.subject import open_subject
@@ -33,9 +35,18 @@ def prepare(params: "TrainParams") -> Prepared:
     """Resolve the settings, open the subject, gather what may be trained on, make the untrained system."""
     settings = resolve_settings(params.method, params.preset, params.settings_file, params.settings)
     check_device_name(params.device)
-    subject = open_subject(params.subject, params.subject_name, nan=params.nan)
+    preparation = _preparation(params)
+    subject = open_subject(params.subject, params.subject_name, nan=params.nan, zscore=preparation.zscore)
     region = _region(params, subject)
-    data = training_data(subject, region, image_size=params.image_size, train_split=params.train_split, repeats_split=params.repeats_split)
+    data = training_data(
+        subject,
+        region,
+        image_size=params.image_size,
+        train_split=params.train_split,
+        repeats_split=params.repeats_split,
+        preparation=preparation,
+    )
+    prepared = _what_was_prepared(preparation, data, subject.select(region).size, subject.rows(params.train_split).size)
     # torch takes seconds to load, so mistakes in settings and data are told before
     from brain2pix.training.engine import seed_everything, train
 
@@ -52,6 +63,8 @@ def prepare(params: "TrainParams") -> Prepared:
     def run(context: JobContext) -> None:
         if subject.simulated:
             context.message(f"{subject.name} of {subject.root.name} is a simulated subject")
+        if prepared:
+            context.message(f"prepared: {prepared}")
         surroundings = TrainingContext(device, params.seed, context.sink, context.cancel)
         with memory_reported(device, settings):
             if train(method, data, surroundings, context.folder, params.training) == "cancelled":
@@ -61,6 +74,9 @@ def prepare(params: "TrainParams") -> Prepared:
         "method": params.method,
         "settings": settings.model_dump(mode="json"),
         "training": params.training.model_dump(mode="json"),
+        "prepare": preparation.model_dump(mode="json"),
+        "unit": data.subject.unit,
+        "notes": list(subject.notes),
         "subject": str(subject.path),
         "simulated": subject.simulated,
         "region": region,
@@ -99,6 +115,36 @@ def pairs_of_encoder(run: "Path", data: "TrainingData", region: str, device: "to
             "leave the region out, or give the one it was trained on"
         )
     return unpaired_as_pairs(encoder, data)
+
+
+def _preparation(params: "TrainParams") -> PreparationSettings:
+    """Give the preparation that was asked for, or that of the run whose encoder is taken."""
+    lender = params.pairs_from or params.encoder_from
+    if lender is None:
+        return params.prepare
+    of_encoder = build(PreparationSettings, RunFolder(lender).read_settings().get("prepare", {}))
+    if "prepare" not in params.model_fields_set:
+        return of_encoder
+    asked = params.prepare.model_dump()
+    differing = [f"{key} is {value!r}, not {asked[key]!r}" for key, value in of_encoder.model_dump().items() if value != asked[key]]
+    if differing:
+        raise ConfigError(
+            f"the encoder in {lender} was trained on responses prepared otherwise: {'; '.join(differing)}; "
+            "leave prepare out, or give a run with the same settings"
+        )
+    return of_encoder
+
+
+def _what_was_prepared(preparation: PreparationSettings, data: "TrainingData", n_voxels: int, n_trials: int) -> str:
+    """Say what was done to the responses; empty where nothing was asked for."""
+    done = []
+    if preparation.zscore != "auto":
+        done.append(f"zscore {preparation.zscore}, responses in {data.subject.unit}")
+    if preparation.chooses_voxels:
+        done.append(f"{data.subject.n_voxels} of {n_voxels} voxels chosen by {preparation.repeats_of} repeats")
+    if preparation.average_repeats:
+        done.append(f"{n_trials} trials averaged to {len(data.responses)} responses, one per image")
+    return "; ".join(done)
 
 
 def _region(params: "TrainParams", subject: "Subject") -> str:
