@@ -1,54 +1,61 @@
 """``brain2pix inspect``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-if TYPE_CHECKING:
-    from brain2pix.data.subject import Subject
+from brain2pix.cli._map_check import map_lines
 
 
 def inspect(
-    path: Annotated[Path, Parameter(help="Dataset, subject, demo or run folder, or a file of a published dataset.")],
+    path: Annotated[Path, Parameter(help="Any file or folder: a subject, a run, a dataset, a volume, a surface, a table, ...")],
     /,
     *,
     subject_name: Annotated[str | None, Parameter(help="Which subject of a dataset folder.")] = None,
 ) -> int:
-    """Check a subject, a run or a published file and say what is in it."""
-    from brain2pix.errors import MissingDataError
-
-    if not path.exists():
-        raise MissingDataError(f"{path} does not exist; give a dataset folder, a subject folder or a run folder")
-    published = _published_lines(path)
-    if published:
-        print("\n".join(published))
-        return 0
-    is_run = (path / "job.json").is_file() or (path / "model" / "model.json").is_file() or (path / "model.json").is_file()
-    print("\n".join(_run_lines(path) if is_run else _subject_lines(path, subject_name)))
+    """Say what a file or folder is, what it holds, and what can be done with it. Nothing is written."""
+    print("\n".join(_lines(path, subject_name)))
     return 0
 
 
-def _published_lines(path: Path) -> list[str]:
-    """Say what a file of a published dataset holds; empty for folders of our own."""
-    if path.is_dir() and ((path / "dataset_description.json").exists() or (path / "job.json").exists()):
-        return []
-    from brain2pix.data.readers import READERS, Choices, sniff, unknown_format
-    from brain2pix.data.volumes import require_file
+def _lines(path: Path, subject_name: str | None) -> list[str]:
+    from brain2pix.data.what_is import what_is
 
-    if path.is_file():
-        require_file(path, "file")
-    found = sniff(path)
-    if found is None:
-        if path.is_file():
-            raise unknown_format(path)
-        return []
-    kind, what = found
-    lines = [f"{path}: {what.text}", *([f"import    brain2pix import {kind} {path} OUT"] if what.has_responses else [])]
-    if not what.has_responses:
-        return lines
-    with READERS[kind].open(path, Choices()) as dataset:
-        return [*lines, *dataset.lines()]
+    if path.is_dir():
+        if any((path / name).is_file() for name in ("job.json", "model/model.json", "model.json")):
+            return [*_run_lines(path), _open_line(path)]
+        if subject_name is not None or _is_native(path):
+            return [*_subject_lines(path, subject_name), _open_line(path)]
+    return what_is(path).lines(path)
+
+
+def _open_line(path: Path) -> str:
+    from brain2pix.data.what_is.said import fact, quoted
+
+    return fact("next", f"brain2pix window {quoted(path)}")
+
+
+def _is_native(path: Path) -> bool:
+    """Whether a folder is a subject's, a dataset with one subject, or a demo: what `open_subject` opens, or says what is wrong with."""
+    from brain2pix.data.checks import find_root, find_subjects
+    from brain2pix.data.tables import read_json
+
+    if (path / "subject" / "dataset_description.json").is_file():
+        return True
+    root, name = find_root(path)
+    if not (root / "dataset_description.json").is_file():
+        return False
+    try:
+        about = read_json(root / "dataset_description.json", "dataset description")
+    except RecursionError:  # no description nests so deep
+        return False
+    subjects = find_subjects(root) if name is None else [name]
+    if len(subjects) != 1:
+        return False
+    func = root / subjects[0] / "func"
+    has_responses = any(any(func.glob(pattern)) for pattern in ("*_betas.h5", "*_statmap.nii*"))
+    return has_responses or (about.get("DatasetType") == "derivative" and "brain2pix" in str(about.get("GeneratedBy")))
 
 
 def _subject_lines(path: Path, name: str | None) -> list[str]:
@@ -59,23 +66,7 @@ def _subject_lines(path: Path, name: str | None) -> list[str]:
     is_demo = (path / "subject" / "dataset_description.json").is_file()
     subject = open_subject(path / "subject" if is_demo else path, name)
     folders = [subject.path / "prf", path / "maps"]
-    return [*summary_lines(summarise(subject)), *(line for folder in folders for line in _map_lines(folder, subject))]
-
-
-def _map_lines(folder: Path, subject: "Subject") -> list[str]:
-    """Hold maps against the brain's own left and right, up and down."""
-    from brain2pix.data.hemifield import check_sides
-    from brain2pix.data.maps import read_maps
-    from brain2pix.errors import Brain2PixError
-
-    if not folder.is_dir() or not any(folder.glob("*_x0.nii*")):
-        return []
-    try:
-        check = check_sides(subject, read_maps(folder).on(subject))
-    except Brain2PixError as error:
-        return [f"note      the maps in {folder} cannot be read: {error}"]
-    lines = [f"maps      {folder}", *(f"          {line}" for line in map(str, check.sides))]
-    return [*lines, f"WARNING   {check.warning()}"] if check.warning() else lines
+    return [*summary_lines(summarise(subject)), *(line for folder in folders for line in map_lines(folder, subject))]
 
 
 def _run_lines(path: Path) -> list[str]:
@@ -111,6 +102,6 @@ def _maps_of_run(path: Path) -> list[str]:
     if not isinstance(named, str) or not folder.is_dir():
         return []
     try:
-        return _map_lines(folder, open_subject(path / named))
+        return map_lines(folder, open_subject(path / named))
     except Brain2PixError as error:
         return [f"note      its maps were not checked: {error}"]
