@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from brain2pix.config.importing import ImportParams
 from brain2pix.config.run import (
     BackboneParams,
+    ClassifyParams,
     DecodeParams,
     DemoParams,
     EvaluateParams,
@@ -54,6 +55,7 @@ KINDS: dict[str, Kind] = {
     "maps": Kind(f"{_JOBS}.maps:prepare", MapsParams),
     "decode": Kind(f"{_JOBS}.decode:prepare", DecodeParams),
     "evaluate": Kind(f"{_JOBS}.evaluate:prepare", EvaluateParams),
+    "classify": Kind(f"{_JOBS}.classify:prepare", ClassifyParams),
     "stimulate": Kind(f"{_JOBS}.stimulate:prepare", StimulateParams),
     "backbone": Kind(f"{_JOBS}.backbone:prepare", BackboneParams),
     "demo": Kind(f"{_JOBS}.demo:prepare", DemoParams),

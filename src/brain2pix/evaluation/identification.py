@@ -128,6 +128,24 @@ def mean_rank(scores: "ArrayLike") -> "NDArray[np.float64]":
     return np.diagonal((beaten + tied / 2) / (len(matrix) - 1)).copy()
 
 
+def pick_probability(above: "NDArray[np.int64]", equal: "NDArray[np.int64]", rivals: int, n: int) -> "NDArray[np.float64]":
+    """Probability that the truth is picked out of itself and n-1 rivals, drawn without replacement.
+
+    Parameters
+    ----------
+    above, equal : int arrays of one shape, rivals that score better than the truth, and as well as it
+    rivals : int, all there are
+    n : int, 2..rivals + 1
+
+    Returns
+    -------
+    float array of that shape, in 0..1; the formula stands in `exact_identification`
+    """
+    draws = _log_binomial(np.array(rivals), n - 1)  # logarithms: the binomials themselves overflow for large pools
+    lucky = np.exp(_log_binomial(rivals - above + 1, n) - draws) - np.exp(_log_binomial(rivals - above - equal, n) - draws)
+    return np.clip(lucky / (equal + 1), 0.0, 1.0)
+
+
 def _square(scores: "ArrayLike") -> "NDArray[np.float64]":
     matrix = np.asarray(scores, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -153,11 +171,7 @@ def _chances(matrix: "NDArray[np.float64]", n: int) -> "NDArray[np.float64]":
     n_images = len(matrix)
     if not 2 <= n <= n_images:
         raise ConfigError(f"{n}-way identification needs n in 2..{n_images}, the number of images")
-    above, equal = _rivals(matrix)
-    rivals = n_images - 1
-    draws = _log_binomial(np.array(rivals), n - 1)  # logarithms: the binomials themselves overflow for large pools
-    lucky = np.exp(_log_binomial(rivals - above + 1, n) - draws) - np.exp(_log_binomial(rivals - above - equal, n) - draws)
-    return np.clip(lucky / (equal + 1), 0.0, 1.0)
+    return pick_probability(*_rivals(matrix), n_images - 1, n)
 
 
 def _log_binomial(total: "NDArray[np.int64]", part: int) -> "NDArray[np.float64]":

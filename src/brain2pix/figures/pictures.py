@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _GAP = 0.035  # share of a picture's edge
+_TEXT = 0.13  # inches, of a line of text under a row
 _SHEET = 7.2  # inches, width of all pictures of a line
 
 
@@ -26,6 +27,7 @@ def reconstruction_figure(
     scores: "ArrayLike | None" = None,
     score_name: str = "pixel r",
     labels: "Sequence[str] | None" = None,
+    written: "Mapping[str, Sequence[str]] | None" = None,
     width: float | None = None,
     title: str = "Stimuli and reconstructions",
     caption: str = "",
@@ -40,6 +42,7 @@ def reconstruction_figure(
     scores : float array, [m], or None; written under the last line of each band
     score_name : str, what `scores` are
     labels : sequence of str, [m], or None; written above each stimulus, e.g. the stimulus id
+    written : mapping of row label to texts, [m], or None; written under each picture of that row
     width : float or None, of the page, inches; None = as wide as the pictures need
     title, caption : str
 
@@ -48,27 +51,34 @@ def reconstruction_figure(
     ConfigError
         If there is no row or no picture.
     ShapeError
-        If the rows, scores or labels differ in number.
+        If the rows, scores, labels or texts differ in number.
     """
     pictures = {label: to_rgb(images) for label, images in rows.items()}
-    m = _common_length(pictures, scores, labels)
+    m = _common_length(pictures, scores, labels, written)
     columns = min(columns, m)
     starts = range(0, m, columns)
     side = 0.3 + 0.062 * max(map(len, pictures))
     sheet = _SHEET if width is None else width - side - 0.15
     edge = sheet / columns
     head, foot = 0.14 if labels is not None else 0.0, 0.16 if scores is not None else 0.0
-    band = head + foot + len(pictures) * edge
+    written = written or {}
+    room = {label: _TEXT if label in written else 0.0 for label in pictures}  # under the pictures of a row
+    band = head + foot + len(pictures) * edge + sum(room.values())
     figure = new_figure(side + sheet + 0.15, 0.42 + 0.4 + len(starts) * (band + 0.12))
     for number, start in enumerate(starts):
         top = figure.get_figheight() - 0.42 - number * (band + 0.12) - head
         chosen = range(start, min(start + columns, m))
+        bottom = top
         for line, (label, images) in enumerate(pictures.items()):
-            axes = place(figure, side, top - (line + 1) * edge, edge * len(chosen), edge)
+            bottom -= edge
+            axes = place(figure, side, bottom, edge * len(chosen), edge)
+            bottom -= room[label]
             axes.imshow(_strip(images[chosen.start : chosen.stop]), extent=(0, len(chosen), 0, 1), aspect="auto", interpolation="nearest")
             bare(axes)
             axes.text(-0.08, 0.5, label, ha="right", va="center", fontsize=8)
             for place_x, index in enumerate(chosen):
+                if label in written:
+                    axes.text(place_x + 0.5, -0.04, written[label][index], ha="center", va="top", fontsize=5, color=GREY)
                 if line == 0 and labels is not None:
                     axes.text(place_x + 0.5, 1.04, labels[index], ha="center", va="bottom", fontsize=6, color=GREY)
                 if line == len(pictures) - 1 and scores is not None:
@@ -88,7 +98,12 @@ def _strip(images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
     return np.concatenate(list(framed), axis=1)
 
 
-def _common_length(pictures: "Mapping[str, NDArray[np.uint8]]", scores: "ArrayLike | None", labels: "Sequence[str] | None") -> int:
+def _common_length(
+    pictures: "Mapping[str, NDArray[np.uint8]]",
+    scores: "ArrayLike | None",
+    labels: "Sequence[str] | None",
+    written: "Mapping[str, Sequence[str]] | None",
+) -> int:
     lengths = {label: len(images) for label, images in pictures.items()}
     if not lengths or not min(lengths.values()):
         raise ConfigError(f"a picture figure needs at least one row with at least one picture, got {lengths}")
@@ -96,6 +111,7 @@ def _common_length(pictures: "Mapping[str, NDArray[np.uint8]]", scores: "ArrayLi
         lengths["scores"] = len(np.asarray(scores))
     if labels is not None:
         lengths["labels"] = len(labels)
+    lengths |= {f"texts of {label}": len(texts) for label, texts in (written or {}).items()}
     if len(set(lengths.values())) != 1:
         raise ShapeError(f"every row needs the same number of pictures, in the same order, got {lengths}")
     return next(iter(lengths.values()))
