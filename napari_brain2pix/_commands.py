@@ -75,6 +75,7 @@ COMMANDS = {
     "show_decode": Command("Show step 4, Decode", "4", partial(_step, "decode")),
     "show_stimulate": Command("Show step 5, Stimulate", "5", partial(_step, "stimulate")),
     "open_folder": Command("Open a subject, run or demo folder…", "O", lambda dock: dock.data.choose_folder()),
+    "import_dataset": Command("Import a dataset…", "D", lambda dock: dock.data.show_import()),
     "view_volume": Command("Show the volume", "V", partial(_view, "volume")),
     "view_inflated": Command("Show the inflated cortex", "I", partial(_view, "inflated")),
     "view_flat": Command("Show the flat cortex", "F", partial(_view, "flat")),
@@ -126,6 +127,7 @@ show_maps = _for_palette("show_maps")
 show_decode = _for_palette("show_decode")
 show_stimulate = _for_palette("show_stimulate")
 open_folder = _for_palette("open_folder")
+import_dataset = _for_palette("import_dataset")
 view_volume = _for_palette("view_volume")
 view_inflated = _for_palette("view_inflated")
 view_flat = _for_palette("view_flat")

@@ -21,6 +21,8 @@ PLUGIN_ENTRY = "brain2pix"
 GUIDE = (
     "first-look",
     "data",
+    "import",
+    "import-mirrored",
     "train",
     "training",
     "click-on-the-cortex",
@@ -32,6 +34,7 @@ GUIDE = (
     "export",
     "keys",
 )
+HELPERS = Path(__file__).parents[1] / "tests" / "unit" / "data" / "readers" / "helpers"  # writers of files in published layouts
 COLOURS = 256  # of a picture in the guide: half the size
 
 
@@ -77,6 +80,7 @@ def _walk(walk: Walk, home: Path) -> None:
     decode(walk, dock)
     stimulate(walk, viewer, dock)
     export(walk, dock, home / "exported")
+    bring_in(walk, dock, home)
     simulate(walk, dock, home / "mine")
     train(walk, dock)
     follow_up(walk, dock)
@@ -226,6 +230,40 @@ def export(walk: Walk, dock: Any, folder: Path) -> None:
         raise Lost("PNG, PDF and their JSON")
     walk.picture("exported")
     walk.click(dialog.close_button)
+
+
+def bring_in(walk: Walk, dock: Any, home: Path) -> None:
+    """Import a made-up file in a published layout, whose coordinates are mirrored; be warned, and mend it."""
+    sys.path.append(str(HELPERS))
+    from published import God
+
+    made_up = God(n_train=40, n_test=8, n_voxels=140)
+    made_up.xyz = made_up.xyz * [-1, 1, 1]
+    (home / "made-up").mkdir()
+    made_up.write_images(home / "made-up" / "pictures")
+    file = made_up.write_matlab(home / "made-up" / "Subject1.mat")
+    walk.click(dock.steps.buttons["data"])
+    walk.click(dock.data.import_button)
+    page, form = dock.data.importing, dock.data.importing.form
+    walk.picture("import-empty")
+    walk.click(form.source)
+    walk.type(str(file))
+    walk.see("what is missing", lambda: "pictures are needed" in form.findings.text(), PATIENCE_S)
+    walk.picture("import-found")
+    walk.click(form.choices.editors["images"].text)
+    walk.type(str(home / "made-up" / "pictures"))
+    walk.see("that nothing stands against it", lambda: form.ready, PATIENCE_S)
+    walk.picture("import")
+    walk.click(form.folder)
+    walk.type(str(home / "imported"))
+    walk.click(page.import_button)
+    walk.see("the warning", lambda: page.result.offers, PATIENCE_S)
+    walk.picture("import-mirrored")
+    walk.click(page.result.offers[0])
+    walk.see("that it is mended", lambda: not page.importer.busy and page.result.isVisible() and not page.result.offers, PATIENCE_S)
+    walk.see("the second folder", lambda: dock.state.workspace.folder == home / "imported-2")
+    walk.picture("import-mended")
+    walk.click(page.close_button)
 
 
 def simulate(walk: Walk, dock: Any, folder: Path) -> None:

@@ -500,6 +500,7 @@ class BrainDock(QWidget):
         self.live.stop()
         self.painter.close()
         self.maker.stop()
+        self.data.shut_down()
         self.devices.stop()
         if self.export_dialog is not None:
             self.export_dialog.shut_down()

@@ -75,7 +75,7 @@ def voxels_of(subject: Path, name: str, side: str) -> int:
 
 
 def test_what_is_inside(panel, with_map, qtbot) -> None:
-    assert panel.inside.isHidden() and "Three ways" in panel.summary.text()
+    assert panel.inside.isHidden() and "Four ways" in panel.summary.text()
     panel.state.opened.connect(lambda: panel.stack.setCurrentIndex(1))  # as the dock turns to another step
     panel.open(with_map)
     panel.stack.setCurrentIndex(0)

@@ -87,6 +87,7 @@ def test_volumes(apart, whole, tiny_subject, tmp_path, capfd):
     assert run("import", "auto", apart / "betas.nii.gz", out, *asked, "--field-of-view-deg", 12) == 0
     said = capfd.readouterr().out
     assert "left hemisphere prefers the right field" in said and "ventral V1-V3 prefers the upper field" in said, said
+    assert re.search(r"V1 field sign is negative in \d+% of \d+ triangles\n", said) and "V2 field sign is positive" in said
     subject = open_subject(out)
     assert_same(subject, whole)
     for name in ("stimulus_id", "split", "run", "session", "repeat", "onset"):
@@ -106,6 +107,20 @@ def test_volumes(apart, whole, tiny_subject, tmp_path, capfd):
     assert read_provenance(out)["kind"] == "own"
     assert run("train", out, "--method", "ridge", "--preset", "tiny", "--device", "cpu", "--out", tmp_path / "run") == 0
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
+
+
+def test_mirrored_pictures_are_told_from_mirrored_voxels_by_the_field_sign(apart, tiny_subject, tmp_path, capfd):
+    asked = ["--images", tiny_subject / "stimuli", "--mask", apart / "mask.nii.gz", *regions(apart), "--field-of-view-deg", 12]
+    asked += ["--unit", "z-train", "--flip-images", "x"]
+    assert run("import", "own", apart / "betas.nii.gz", tmp_path / "flat", *asked) == 0
+    said = capfd.readouterr().out
+    assert "with --flip x (" in said and "or without --flip-images x" in said  # without surfaces both would do
+    assert run("import", "own", apart / "betas.nii.gz", tmp_path / "out", *asked, "--surfaces", tiny_subject / "sub-01" / "anat") == 0
+    said = capfd.readouterr().out
+    assert "V1 field sign is positive" in said and "mirrored" in said
+    assert "import again without --flip-images x" in said and "--flip x" not in said
+    sides = read_provenance(tmp_path / "out")["sides"]
+    assert [sign["area"] for sign in sides["signs"] if not sign["ok"]] and [offer["choice"] for offer in sides["offers"]] == ["flip_images"]
 
 
 def test_a_matrix_in_matlabs_order_with_drawn_splits(apart, whole, tiny_subject, tmp_path, capfd):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
+    from brain2pix.anatomy.surfaces import Mesh
     from brain2pix.arrays import RetinotopicMap
     from brain2pix.data.subject import Subject
 
@@ -64,34 +65,62 @@ class SignCheck:
         return f"{self.area} field sign is {names[self.expected]} in {self.right_share:.0%} of {self.n_triangles} triangles{unclear}"
 
 
-def field_signs(subject: "Subject", retinotopy: "RetinotopicMap", *, min_quality: float | None = None) -> tuple[SignCheck, ...]:
-    """Take the field sign of each area on the subject's own cortex, from x0 and y0 smoothed along it.
+@dataclass(frozen=True)
+class Cortex:
+    """Voxels on the surfaces that they belong to.
 
     Parameters
     ----------
-    subject : Subject
-    retinotopy : RetinotopicMap, [v], all voxels of the subject
-    min_quality : float or None, voxels below it are left out
+    meshes : mapping of (hemi, kind) to Mesh; hemispheres with white and pial are looked at
+    xyz : float array, [v 3], of the voxels, RAS mm
+    hemi : array of "L", "R", "n/a", [v]
+    areas : mapping of area name to bool array, [v]
+    voxel_mm : float, longest edge of a voxel
+    """
 
-    Returns
-    -------
-    tuple of SignCheck, areas with at least 20 triangles; empty without white and pial surfaces
+    meshes: "Mapping[tuple[str, str], Mesh]"
+    xyz: "NDArray[np.floating]"
+    hemi: "NDArray[np.str_]"
+    areas: "Mapping[str, NDArray[np.bool_]]"
+    voxel_mm: float
+
+
+def cortex_of(subject: "Subject") -> Cortex:
+    """Read what `field_signs` looks at; no mesh where the subject has no area with a known sign.
 
     Raises
     ------
     MissingDataError, DataFormatError
         If a surface is damaged.
     """
+    there = subject.meshes() if any(name in subject.areas for name in FIELD_SIGNS) else []
+    meshes = {each: subject.mesh(*each) for each in there if each[1] in ("white", "pial")}
+    return Cortex(meshes, subject.xyz, subject.voxels["hemi"].to_numpy(dtype=str), subject.areas, max(subject.space.voxel_mm))
+
+
+def field_signs(cortex: Cortex, retinotopy: "RetinotopicMap", *, min_quality: float | None = None) -> tuple[SignCheck, ...]:
+    """Take the field sign of each area on a person's own cortex, from x0 and y0 smoothed along it.
+
+    Parameters
+    ----------
+    cortex : Cortex
+    retinotopy : RetinotopicMap, [v], of all its voxels
+    min_quality : float or None, voxels below it are left out
+
+    Returns
+    -------
+    tuple of SignCheck, areas with at least 20 triangles; empty without white and pial surfaces
+    """
     good = np.isfinite(retinotopy.x0_deg) & np.isfinite(retinotopy.y0_deg)
     if min_quality is not None:
         good &= retinotopy.quality >= min_quality
-    areas = {name: subject.areas[name] for name in FIELD_SIGNS if name in subject.areas}
+    areas = {name: cortex.areas[name] for name in FIELD_SIGNS if name in cortex.areas}
     if not areas:
         return ()
     good &= np.logical_or.reduce(list(areas.values()))
     signs: dict[str, list[NDArray[np.float64]]] = {name: [] for name in areas}
-    for hemi in _whole_hemispheres(subject):
-        for name, found in _signs_of(subject, hemi, retinotopy, good, areas).items():
+    for hemi in _whole_hemispheres(cortex):
+        for name, found in _signs_of(cortex, hemi, retinotopy, good, areas).items():
             signs[name].append(found)
     every = {name: np.concatenate(parts) for name, parts in signs.items() if parts}
     return tuple(
@@ -101,23 +130,23 @@ def field_signs(subject: "Subject", retinotopy: "RetinotopicMap", *, min_quality
     )
 
 
-def _whole_hemispheres(subject: "Subject") -> list[str]:
-    there = set(subject.meshes())
+def _whole_hemispheres(cortex: Cortex) -> list[str]:
+    there = set(cortex.meshes)
     return [hemi for hemi in ("L", "R") if {(hemi, "white"), (hemi, "pial")} <= there]
 
 
 def _signs_of(
-    subject: "Subject",
+    cortex: Cortex,
     hemi: str,
     retinotopy: "RetinotopicMap",
     good: "NDArray[np.bool_]",
     areas: "Mapping[str, NDArray[np.bool_]]",
 ) -> "dict[str, NDArray[np.float64]]":
     """Signs of the triangles of each area in one hemisphere, -1 or 1."""
-    mesh = subject.mesh(hemi, "white")
-    middle = (mesh.vertices + subject.mesh(hemi, "pial").vertices) / 2
-    own = np.flatnonzero(_lies_at(subject, hemi) & good)
-    nearest = nearest_voxel_of_vertices(middle, subject.xyz[own], _VERTEX_REACH * max(subject.space.voxel_mm))
+    mesh = cortex.meshes[hemi, "white"]
+    middle = (mesh.vertices + cortex.meshes[hemi, "pial"].vertices) / 2
+    own = np.flatnonzero(_lies_at(cortex, hemi) & good)
+    nearest = nearest_voxel_of_vertices(middle, cortex.xyz[own], _VERTEX_REACH * cortex.voxel_mm)
     known = np.flatnonzero(nearest >= 0)
     if not known.size:
         return {}
@@ -150,9 +179,9 @@ def _spread(graph: "csr_array", values: "NDArray[np.floating]") -> "NDArray[np.f
     return smooth
 
 
-def _lies_at(subject: "Subject", hemi: str) -> "NDArray[np.bool_]":
+def _lies_at(cortex: Cortex, hemi: str) -> "NDArray[np.bool_]":
     """Voxels of a hemisphere by where they lie: where L and R have each other's names, a surface shows the voxels of the other name."""
-    label, x = subject.voxels["hemi"].to_numpy(dtype=str), subject.xyz[:, 0]
+    label, x = cortex.hemi, cortex.xyz[:, 0]
     if not ((label == "L").any() and (label == "R").any()):
         return np.asarray((label == hemi) | (label == "n/a"))
     exchanged = np.median(x[label == "L"]) > np.median(x[label == "R"])

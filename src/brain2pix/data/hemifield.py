@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain2pix.data.field_signs import CLEARLY_WRONG, SignCheck, field_signs
+from brain2pix.data.field_signs import CLEARLY_WRONG, SignCheck, cortex_of, field_signs
 from brain2pix.errors import Brain2PixError, ShapeError
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def check_sides(subject: "Subject", retinotopy: "RetinotopicMap", *, min_quality
     """
     hemi = subject.voxels["hemi"].to_numpy(dtype=str)
     try:
-        signs = field_signs(subject, retinotopy, min_quality=min_quality)
+        signs = field_signs(cortex_of(subject), retinotopy, min_quality=min_quality)
     except Brain2PixError:  # of a damaged surface, which whoever draws it reports
         signs = ()
     return check_hemifields(retinotopy, hemi, subject.areas, min_quality=min_quality, signs=signs)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brain2pix.data.provenance import provenance_lines
 from brain2pix.data.stacks import image_files, open_stack
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def summarise(subject: "Subject") -> dict[str, Any]:
     Returns
     -------
     dict with subject, title, path, simulated, space, voxels, areas, trials, stimuli, image_size, unpaired, field_of_view_deg, unit,
-    meshes, dropped, notes
+    meshes, dropped, imported, notes
     """
     hemi = subject.voxels["hemi"].to_numpy()
     space = subject.space
@@ -54,6 +55,7 @@ def summarise(subject: "Subject") -> dict[str, Any]:
         "unit": subject.unit,
         "meshes": [f"{hemi} {kind}" for hemi, kind in subject.meshes()],
         "dropped": [str(dropped) for dropped in subject.dropped],
+        "imported": provenance_lines(subject.root),
         "notes": list(subject.notes),
     }
 
@@ -78,7 +80,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         f"images    {summary['stimuli']} stimuli of {size} px, {field:g} degrees wide; {summary['unpaired']} images without responses"
     )
     lines.append(f"surfaces  {', '.join(summary['meshes']) or 'none: maps are shown in the volume only'}")
-    return [*lines, *(f"note      {note}" for note in summary["notes"])]
+    return [*lines, *summary["imported"], *(f"note      {note}" for note in summary["notes"])]
 
 
 def _count_unpaired(stimuli: "Path") -> int:

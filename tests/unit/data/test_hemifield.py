@@ -9,7 +9,7 @@ from nilearn.surface import load_surf_mesh
 from brain2pix.anatomy.surfaces import Mesh
 from brain2pix.arrays import RetinotopicMap
 from brain2pix.data import open_subject
-from brain2pix.data.field_signs import FIELD_SIGNS, SignCheck, field_signs
+from brain2pix.data.field_signs import FIELD_SIGNS, SignCheck, cortex_of, field_signs
 from brain2pix.data.hemifield import check_hemifields, check_sides
 from brain2pix.simulation import load_truth
 
@@ -61,7 +61,7 @@ def test_the_sign_is_that_of_the_turn_around_the_corners(subject, truth):
         turns.append(np.sign(turn) * (1 if wound_outwards else -1))
     turns = np.array(turns)
     share = np.mean(turns[turns != 0] < 0)  # one hemisphere, not smoothed
-    sign = field_signs(subject, truth)[0]
+    sign = field_signs(cortex_of(subject), truth)[0]
     assert (sign.area, sign.expected) == ("V1", -1) and share > 0.85 and sign.right_share == pytest.approx(share, abs=0.06)
 
 
@@ -113,8 +113,8 @@ def test_noise_has_no_sign(subject, truth):
 def test_weak_voxels_take_no_part(subject, truth):
     weak = truth.quality < 0.4
     spoiled = replace(truth, x0_deg=np.where(weak, -truth.x0_deg, truth.x0_deg), y0_deg=np.where(weak, 7, truth.y0_deg).astype(np.float32))
-    all_of_them = {sign.area: sign for sign in field_signs(subject, spoiled)}
-    strong = {sign.area: sign for sign in field_signs(subject, spoiled, min_quality=0.4)}
+    all_of_them = {sign.area: sign for sign in field_signs(cortex_of(subject), spoiled)}
+    strong = {sign.area: sign for sign in field_signs(cortex_of(subject), spoiled, min_quality=0.4)}
     assert strong["V1"].right_share > max(0.85, all_of_them["V1"].right_share) and strong["V1"].n_triangles < all_of_them["V1"].n_triangles
 
 
@@ -125,9 +125,9 @@ def test_without_surfaces_areas_or_fields(subject, truth, tiny_copy):
     check = check_sides(bare, flipped(truth, x=-1))
     assert check.signs == () and check.mirrored is None and check.remedies == ("flip x", "swap hemispheres")
     assert "Either the map is mirrored" in check.warning() and "or the hemispheres of the subject are exchanged" in check.warning()
-    assert field_signs(replace(subject, areas={"L": subject.areas["L"]}), truth) == ()
+    assert field_signs(cortex_of(replace(subject, areas={"L": subject.areas["L"]})), truth) == ()
     nothing = np.full_like(truth.x0_deg, np.nan)
-    assert field_signs(subject, replace(truth, x0_deg=nothing)) == ()
+    assert field_signs(cortex_of(subject), replace(truth, x0_deg=nothing)) == ()
 
 
 def test_a_damaged_surface_does_not_stop_the_other_check(truth, tiny_copy):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def prepare(params: "ImportParams") -> Prepared:
     """Open the dataset, see that its pictures are there, and look at the target folder."""
     from brain2pix.data.readers import choose_reader
-    from brain2pix.data.readers.importing import Listener, import_dataset, rows_with_pictures
+    from brain2pix.data.readers.describe import kind_of
+    from brain2pix.data.readers.importing import Listener, Origin, import_dataset, rows_with_pictures
 
     if params.out.exists() and (not params.out.is_dir() or any(params.out.iterdir())):
         raise ConfigError(f"{params.out} exists and is not an empty folder; choose another place or remove it first")
@@ -30,6 +31,7 @@ def prepare(params: "ImportParams") -> Prepared:
         with opened, context.stage("import"):
             for line in dataset.lines():
                 context.message(line)
-            import_dataset(dataset, params.out, params, Listener(context.sink, context.cancel))
+            listener = Listener(context.sink, context.cancel)
+            import_dataset(dataset, params.out, params, listener, Origin(params.source, kind_of(reader)))
 
     return Prepared(params.model_dump(mode="json"), run)

@@ -1,30 +1,34 @@
 """From a dataset in a published layout to a native folder, with bounded memory."""
 
+import math
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brain2pix.data.betas import VOXELS_PER_CHUNK
 from brain2pix.data.checks import IMAGELESS_SPLITS
+from brain2pix.data.field_signs import Cortex
 from brain2pix.data.images import centre_crop
 from brain2pix.data.native import NativeContent, write_native
+from brain2pix.data.provenance import write_provenance
 from brain2pix.data.readers._reading import BLOCK_BYTES
-from brain2pix.data.readers.sides import FieldPreference, advice
+from brain2pix.data.readers.sides import FieldPreference, SideReport, report
+from brain2pix.data.rois import with_unions
 from brain2pix.data.volumes import join_names
 from brain2pix.errors import ConfigError, MissingDataError
 from brain2pix.events import CancelToken, Message, Progress, ignore
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
     from numpy.typing import NDArray
 
     from brain2pix.config.importing import Choices
     from brain2pix.data.readers.base import Dataset, Pictures
-    from brain2pix.events import EventSink
+    from brain2pix.events import Event, EventSink
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,24 @@ class Listener:
     cancel: CancelToken = field(default_factory=CancelToken)
 
 
-def import_dataset(dataset: "Dataset", out: "Path", choices: "Choices", listener: Listener | None = None) -> "Path":
-    """Write a native folder.
+@dataclass(frozen=True)
+class Origin:
+    """Where a dataset comes from, for the record.
+
+    Parameters
+    ----------
+    source : Path
+    kind : str, name of its format
+    """
+
+    source: "Path"
+    kind: str
+
+
+def import_dataset(
+    dataset: "Dataset", out: "Path", choices: "Choices", listener: Listener | None = None, origin: Origin | None = None
+) -> SideReport:
+    """Write a native folder, and into it how it was imported.
 
     Responses pass in blocks of voxels of at most 32 MiB, pictures one by one. A cancelled or failed import leaves nothing behind.
 
@@ -46,10 +66,11 @@ def import_dataset(dataset: "Dataset", out: "Path", choices: "Choices", listener
     out : Path, dataset folder to make
     choices : Choices
     listener : Listener or None
+    origin : Origin or None; None: nothing is noted of where it comes from
 
     Returns
     -------
-    Path, `out`
+    SideReport, what is known of left and right
 
     Raises
     ------
@@ -58,7 +79,7 @@ def import_dataset(dataset: "Dataset", out: "Path", choices: "Choices", listener
     ConfigError
         If `out` exists and is not empty, or no trial with a picture is left.
     """
-    listener = listener or Listener()
+    listener, warnings = _noting_warnings(listener or Listener())
     rows = rows_with_pictures(dataset, choices, listener)
     assert dataset.pictures is not None  # or rows_with_pictures has raised
     trials = dataset.trials.iloc[rows].reset_index(drop=True)
@@ -78,14 +99,27 @@ def import_dataset(dataset: "Dataset", out: "Path", choices: "Choices", listener
         images=_LazyPictures(dataset.pictures, shown, choices, sides, listener),
         field_of_view_deg=dataset.field_of_view_deg,
         unit=dataset.unit,
+        simulated=dataset.simulated,
+        t1w=None if dataset.t1w is None else dataset.t1w[0],
+        t1w_affine=None if dataset.t1w is None else dataset.t1w[1],
+        meshes=dataset.meshes,
+        sulc=dataset.sulc,
+        descriptions=dataset.descriptions,
         segmentation=_apart(dataset.areas),
         description=f"{dataset.title}, imported. Not told by the files: {'; '.join(dataset.unknown) or 'nothing'}",
     )
     write_native(out, content, listener.cancel)
     if responses.n_bad:
         listener.sink(Message("warning", f"{responses.n_bad} voxels have responses that are not finite; opening leaves them out"))
-    _tell_sides(dataset, sides, choices, listener)
-    return out
+    found = report(sides, choices, has_world=dataset.placement.has_world, cortex=_cortex(dataset))
+    if origin is not None:
+        try:
+            write_provenance(out, _provenance(dataset, choices, origin, warnings, found))
+        except BaseException:  # a full disk: the folder that is there must be whole
+            shutil.rmtree(out, ignore_errors=True)
+            raise
+    _tell_sides(found, listener)
+    return found
 
 
 def rows_with_pictures(dataset: "Dataset", choices: "Choices", listener: Listener) -> "NDArray[np.int64]":
@@ -94,7 +128,10 @@ def rows_with_pictures(dataset: "Dataset", choices: "Choices", listener: Listene
     Raises
     ------
     MissingDataError, ConfigError
+        Also if the size of the pictures is not known.
     """
+    if math.isnan(dataset.field_of_view_deg):
+        raise ConfigError(f"{dataset.title}: no file says how wide the pictures were seen; give --field-of-view-deg, their edge in degrees")
     if dataset.pictures is None:
         raise MissingDataError(f"{dataset.subject} of {dataset.title} needs its pictures: {dataset.pictures_wanted}")
     needed = dataset.trials.loc[~dataset.trials["split"].isin(IMAGELESS_SPLITS), "stimulus_id"].drop_duplicates().tolist()
@@ -191,18 +228,55 @@ def _apart(areas: "Mapping[str, NDArray[np.bool_]]") -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _tell_sides(dataset: "Dataset", sides: FieldPreference, choices: "Choices", listener: Listener) -> None:
-    if not sides.possible:
-        reason = "no voxels of V1-V3" if dataset.placement.has_world else "the files do not say in which hemisphere a voxel lies"
-        listener.sink(Message("info", f"left and right were not checked: {reason}; check the maps of a trained system"))
+def _cortex(dataset: "Dataset") -> Cortex | None:
+    if not dataset.meshes:
+        return None
+    placement, areas = dataset.placement, with_unions(dict(dataset.areas))
+    return Cortex(dataset.meshes, placement.space.to_world(placement.ijk), placement.hemi, areas, max(placement.space.voxel_mm))
+
+
+def _noting_warnings(listener: Listener) -> tuple[Listener, list[str]]:
+    """Give a listener that tells the same, and the list of the warnings it will have told."""
+    warnings: list[str] = []
+
+    def sink(event: "Event") -> None:
+        if isinstance(event, Message) and event.level == "warning":
+            warnings.append(event.text)
+        listener.sink(event)
+
+    return Listener(sink, listener.cancel), warnings
+
+
+def _provenance(dataset: "Dataset", choices: "Choices", origin: Origin, warnings: list[str], sides: SideReport) -> dict[str, Any]:
+    """How a dataset was imported: names of files, no folders of this machine."""
+    asked = choices.model_dump(mode="json", exclude={"source", "out", "kind"}, exclude_defaults=True)
+    return {
+        "source": origin.source.name,
+        "kind": origin.kind,
+        "title": dataset.title,
+        "choices": _names_only(asked, choices.model_dump()),
+        "warnings": list(warnings),
+        "unknown": list(dataset.unknown),
+        "notes": list(dataset.notes),
+        "sides": sides.to_dict(),
+    }
+
+
+def _names_only(plain: Any, values: Any) -> Any:
+    """JSON values with the names of files in place of their paths."""
+    if isinstance(plain, dict):
+        return {key: _names_only(value, values[key]) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [_names_only(*pair) for pair in zip(plain, values, strict=True)]
+    return values.name if isinstance(values, Path) else plain
+
+
+def _tell_sides(found: SideReport, listener: Listener) -> None:
+    if found.check is None:
+        listener.sink(Message("info", found.unchecked))
         return
-    check = sides.check()
-    if check is None:
-        listener.sink(Message("info", "left and right could not be checked: too few voxels follow the contrast of the pictures"))
-        return
-    for side in check.sides:
-        if side.n_voxels and side.ok:
-            listener.sink(Message("info", f"sides: {side}"))
-    warning = advice(check, choices, dataset.placement.has_world)
-    if warning:
-        listener.sink(Message("warning", warning))
+    good = [*(side for side in found.check.sides if side.n_voxels and side.ok), *(sign for sign in found.check.signs if sign.ok)]
+    for each in good:
+        listener.sink(Message("info", f"sides: {each}"))
+    if found.warning:
+        listener.sink(Message("warning", found.warning))

@@ -1,10 +1,12 @@
 """Hold the responses of a dataset against left and right, up and down, before any system is trained on it."""
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from brain2pix.arrays import RetinotopicMap
+from brain2pix.data.field_signs import Cortex, field_signs
 from brain2pix.data.hemifield import HemifieldCheck, check_hemifields
 
 if TYPE_CHECKING:
@@ -67,15 +69,16 @@ class FieldPreference:
         target = chosen + (columns.start or 0)
         self._x[target], self._y[target], self._r[target] = _centres(r, self._field_deg)
 
-    def check(self) -> HemifieldCheck | None:
-        """Give the result; None if too few voxels follow the contrast of any patch to tell."""
+    def check(self, cortex: Cortex | None = None) -> HemifieldCheck | None:
+        """Give the result, with the field sign where surfaces are given; None if too few voxels follow any patch's contrast to tell."""
         # Pictures count, not trials: repeats of one picture tell nothing new of what its contrast drives.
         enough = np.nan_to_num(self._r) > _MIN_R / np.sqrt(max(len(self._contrast), 1))
         if enough.sum() < _FEWEST_VOXELS:
             return None
         quality = np.where(enough, 1, 0).astype(np.float32)
         found = RetinotopicMap(self._x, self._y, np.ones_like(self._x), quality, self._field_deg, "drive", "contrast in patches")
-        return check_hemifields(found, self._hemi, self._areas, min_quality=0.5)
+        signs = () if cortex is None else field_signs(cortex, found, min_quality=0.5)
+        return check_hemifields(found, self._hemi, self._areas, min_quality=0.5, signs=signs)
 
     def _design_of_trials(self) -> "tuple[NDArray[np.bool_], NDArray[np.float32]]":
         """Rows with a picture, and their standardised contrast, [n patches]."""
@@ -88,27 +91,132 @@ class FieldPreference:
         return self._design
 
 
-def advice(check: HemifieldCheck, choices: "Choices", has_world: bool) -> str:
-    """Say what the check found and which choices of the import would mend it; "" if all is well."""
-    if check.ok:
-        return ""
-    wrong = [side for side in check.sides if not side.ok]
-    sideways = any(side.expected in ("left", "right") for side in wrong)
-    upright = any(side.expected in ("upper", "lower") for side in wrong)
-    offers = []
-    if sideways:
-        offers += [_offer("--flip x", "x" in choices.flip, "the voxel coordinates are mirrored, as LPS read as RAS")] if has_world else []
-        offers += [_offer("--flip-images x", "x" in choices.flip_images, "the pictures are mirrored")]
-    if upright:
-        offers += [_offer("--flip-images y", "y" in choices.flip_images, "the pictures are upside down")]
-    found = "; ".join(
-        f"{side.group} follows the {_OPPOSITE[side.expected]} half of the pictures in {side.wrong_share:.0%}" for side in wrong
+@dataclass(frozen=True)
+class Offer:
+    """A choice of the import that would mend what the check found.
+
+    Parameters
+    ----------
+    choice : "flip" or "flip_images", field of `Choices`
+    axis : "x" or "y"
+    used : bool, whether it was chosen: then it is to be taken back
+    why : str
+    """
+
+    choice: Literal["flip", "flip_images"]
+    axis: Literal["x", "y"]
+    used: bool
+    why: str
+
+    def __str__(self) -> str:
+        option = f"--{self.choice.replace('_', '-')} {self.axis}"
+        return f"without {option}" if self.used else f"with {option} ({self.why})"
+
+
+@dataclass(frozen=True)
+class SideReport:
+    """What an import knows of left and right, up and down.
+
+    Parameters
+    ----------
+    check : HemifieldCheck or None if nothing could be checked
+    unchecked : str, why not; empty if it was
+    offers : tuple of Offer; empty if all is well
+    warning : str, for the user; empty if all is well
+    """
+
+    check: HemifieldCheck | None
+    unchecked: str = ""
+    offers: tuple[Offer, ...] = ()
+    warning: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `outcome` is "good", "contradiction" or "unchecked"."""
+        sides = () if self.check is None else tuple(side for side in self.check.sides if side.n_voxels)
+        signs = () if self.check is None else self.check.signs
+        return {
+            "outcome": "contradiction" if self.warning else "good" if sides else "unchecked",
+            "unchecked": self.unchecked,
+            "sides": [
+                {
+                    "group": side.group,
+                    "expected": side.expected,
+                    "n_voxels": side.n_voxels,
+                    "wrong_share": side.wrong_share,
+                    "median_deg": side.median_deg,
+                    "ok": side.ok,
+                    "text": str(side),
+                }
+                for side in sides
+            ],
+            "signs": [
+                {
+                    "area": sign.area,
+                    "expected": sign.expected,
+                    "n_triangles": sign.n_triangles,
+                    "right_share": sign.right_share,
+                    "ok": sign.ok,
+                    "text": str(sign),
+                }
+                for sign in signs
+            ],
+            "warning": self.warning,
+            "offers": [asdict(offer) for offer in self.offers],
+        }
+
+
+def report(sides: FieldPreference, choices: "Choices", *, has_world: bool, cortex: Cortex | None = None) -> SideReport:
+    """Say what was found, or why nothing was.
+
+    Parameters
+    ----------
+    sides : FieldPreference, after all pictures and responses have passed by
+    choices : Choices, of the import
+    has_world : bool, whether voxel coordinates mean something
+    cortex : Cortex or None, the surfaces of the dataset
+    """
+    if not sides.possible:
+        reason = "no voxels of V1-V3" if has_world else "the files do not say in which hemisphere a voxel lies"
+        return SideReport(None, f"left and right were not checked: {reason}; check the maps of a trained system")
+    check = sides.check(cortex)
+    if check is None:
+        return SideReport(None, "left and right could not be checked: too few voxels follow the contrast of the pictures")
+    found = offers(check, choices, has_world)
+    return SideReport(check, "", found, _advice(check, found))
+
+
+def offers(check: HemifieldCheck, choices: "Choices", has_world: bool) -> tuple[Offer, ...]:
+    """Choices of the import that would mend what a check found; none if all is well.
+
+    Mirrored pictures turn the field sign over, mirrored voxel coordinates do not: where surfaces tell, only what agrees is offered.
+    """
+    wrong = {side.expected for side in check.sides if not side.ok}
+    sideways, upright = bool(wrong & {"left", "right"}), bool(wrong & {"upper", "lower"})
+    mirrored = None if sideways and upright else check.mirrored  # two mirrorings undo each other's sign
+    found = []
+    if sideways and has_world and mirrored is not True:
+        found.append(Offer("flip", "x", "x" in choices.flip, "the voxel coordinates are mirrored, as LPS read as RAS"))
+    if sideways and not (has_world and mirrored is False):
+        found.append(Offer("flip_images", "x", "x" in choices.flip_images, "the pictures are mirrored"))
+    if upright and mirrored is not False:
+        found.append(Offer("flip_images", "y", "y" in choices.flip_images, "the pictures are upside down"))
+    return tuple(found)
+
+
+def _advice(check: HemifieldCheck, found: tuple[Offer, ...]) -> str:
+    """Say what is wrong and what would mend it; "" if all is well."""
+    if check.ok or all(side.ok for side in check.sides):
+        return check.warning()  # "", or of the field sign alone
+    wrong = "; ".join(
+        f"{side.group} follows the {_OPPOSITE[side.expected]} half of the pictures in {side.wrong_share:.0%}"
+        for side in check.sides
+        if not side.ok
     )
-    return f"responses contradict the brain's own sides: {found}. Nothing was changed; if that is why, import again {' or '.join(offers)}"
-
-
-def _offer(option: str, used: bool, why: str) -> str:
-    return f"without {option}" if used else f"with {option} ({why})"
+    signs = f"; {', '.join(map(str, check.signs))}" if check.mirrored is not None else ""
+    mend = (
+        f"if that is why, import again {' or '.join(map(str, found))}" if found else "the names of ventral and dorsal areas look exchanged"
+    )
+    return f"responses contradict the brain's own sides: {wrong}{signs}. Nothing was changed; {mend}"
 
 
 _OPPOSITE = {"right": "LEFT", "left": "RIGHT", "upper": "LOWER", "lower": "UPPER"}
