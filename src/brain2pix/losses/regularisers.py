@@ -2,21 +2,24 @@
 
 Source: the released code of Gaziv et al. 2022 (doi:10.1016/j.neuroimage.2022.119121), by formula. What we do differently: 1e-12 inside
 each square root (its gradient is infinite at 0), and the decoder's mean over channels is taken first. It commutes with the average over
-neighbours, and the maps to average are then as many times smaller as there are channels.
+neighbours, and the maps to average are then as many times smaller as there are channels. Nothing else is as large as the weights but the
+gradient itself: at the published size that is 226 MB, and a copy for each operation would take longer than the networks do.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as nnf
 
 from brain2pix.errors import ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _EPS = 1e-12
+_IN_CACHE = 1 << 16  # weights that are worked on at once on a CPU
 _FOUR = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]) / 4
 _EIGHT = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]) / 8
 
@@ -106,12 +109,65 @@ def decoder_group_lasso(
     """
     if weight.ndim != 4:
         raise ShapeError(f"the decoder's weights must be [c h w v], got {tuple(weight.shape)}")
-    magnitude = weight.abs().mean(dim=(0, 1, 2))  # [v]
+    magnitude, power = channel_means(weight)
     if inverse_snr is not None:
         magnitude = magnitude * inverse_snr
-    power = weight.square().mean(0).permute(2, 0, 1)  # [v h w]
+    power = power.permute(2, 0, 1)  # [v h w]
     blended = (power + 0.5 * neighbour_mean(power, neighbours, padding)) / 1.5
     return l1_weight * magnitude.mean() + group_weight * (blended + _EPS).sqrt().mean()
+
+
+def channel_means(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean absolute weight of each voxel, and mean square over channels; weights [c h w v] -> [v] and [h w v].
+
+    Differentiable once. Neither way makes a copy of the weights.
+    """
+    means: tuple[Tensor, Tensor] = _APPLY(weight)
+    return means
+
+
+class _ChannelMeans(torch.autograd.Function):
+    """Both means, and their gradients, a few channels at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(weight)
+        sums, squares = weight.new_zeros(weight.shape[1:]), weight.new_zeros(weight.shape[1:])
+        for channels, rows in _parts(weight):
+            part = weight[channels, rows]
+            sums[rows] += _over_channels(part.abs())
+            squares[rows] += _over_channels(part.square())
+        return sums.mean(dim=(0, 1)) / len(weight), squares / len(weight)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    def backward(ctx: Any, of_magnitude: Tensor, of_power: Tensor) -> Tensor:
+        (weight,) = ctx.saved_tensors
+        slope, sign_slope = torch.empty_like(weight), of_magnitude / weight[..., 0].numel()
+        power_slope = of_power * (2 / len(weight))
+        for channels, rows in _parts(weight):
+            part, found = weight[channels, rows], slope[channels, rows]
+            torch.mul(part, power_slope[rows], out=found)
+            found.addcmul_(part.sign(), sign_slope)
+        return slope
+
+
+_APPLY: Any = _ChannelMeans.apply  # which torch leaves untyped
+
+
+def _parts(weight: Tensor) -> "Iterator[tuple[slice, slice]]":
+    """Channels and rows of weights [c h w v] that are worked on at once: on a CPU what stays in its cache, elsewhere everything."""
+    if weight.device.type != "cpu" or not weight.is_contiguous():
+        yield slice(None), slice(None)
+        return
+    step = max(1, _IN_CACHE // weight[0, 0].numel())
+    for row in range(0, weight.shape[1], step):
+        for channel in range(len(weight)):
+            yield slice(channel, channel + 1), slice(row, row + step)
+
+
+def _over_channels(part: Tensor) -> Tensor:
+    return part[0] if len(part) == 1 else part.sum(0)
 
 
 def inverse_snr_weights(snr: Tensor) -> Tensor:

@@ -5,20 +5,24 @@ The three losses of Beliy et al. 2019 and Gaziv et al. 2022; what a system calls
 
 import logging
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 from brain2pix.errors import MissingDataError
 from brain2pix.events import Progress
 from brain2pix.losses import channel_scale, perceptual_loss, scaled_l1, snr_l1_cosine, snr_weights, tv
 from brain2pix.methods._pictures import to_tensor
-from brain2pix.methods._sampling import Epochs, RepeatSampler
+from brain2pix.methods._sampling import Epochs, RepeatSampler, take_rows
 from brain2pix.methods.base import Phase
 from brain2pix.methods.predictions import predict_responses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -107,15 +111,15 @@ class DecoderPhase(Phase):
 
     def loss(self, step: int) -> "dict[str, Tensor]":
         """Run D once on everything this step sees, then each loss on its part."""
+        # first, so that its gradient, as large as the weights, comes last, when the pictures' activations are gone
+        penalty = self._penalty()
         values, targets = self._draw(step)
         made = self._make(values, step)
         images = dict(zip(values, torch.split(made, [len(each) for each in values.values()]), strict=True))
-        raw = {name: self._image_loss(images[name], targets[name]) for name in values if name != "fmri"}
+        raw = {name: at_once(partial(self._image_loss, targets=targets[name]), images[name]) for name in values if name != "fmri"}
         if "fmri" in self.weights:
-            predicted = self._predict(images["fmri"].expand(-1, 3, -1, -1), step)
-            raw["fmri"] = snr_l1_cosine(predicted, targets["fmri"], self.snr, self.method.options.repeats.cosine_weight)
+            raw["fmri"] = at_once(partial(self._response_loss, measured=targets["fmri"], step=step), images["fmri"])
         weighted = {name: self.weights[name] * term for name, term in self._balance(raw).items()}
-        penalty = self._penalty()
         total = torch.stack(list(weighted.values())).sum() + penalty
         return raw | {f"{name} weighted": term for name, term in weighted.items()} | {"penalty": penalty, "total": total}
 
@@ -136,6 +140,11 @@ class DecoderPhase(Phase):
     @abstractmethod
     def _image_loss(self, images: "Tensor", targets: "Tensor") -> "Tensor":
         """Say how far pictures are from their targets, [b c h w] and [b 3 h w]; scalar."""
+
+    def _response_loss(self, images: "Tensor", measured: "Tensor", step: int) -> "Tensor":
+        """Say how far the responses to pictures [b c h w] are from those they were made of, [b v]; scalar."""
+        predicted = self._predict(images.expand(-1, 3, -1, -1), step)
+        return snr_l1_cosine(predicted, measured, self.snr, self.method.options.repeats.cosine_weight)
 
     def _predict(self, images: "Tensor", step: int) -> "Tensor":
         """Responses to pictures that D made, [b 3 h w] -> [b v]; the gradient flows through E to D."""
@@ -164,7 +173,7 @@ class DecoderPhase(Phase):
         values, targets = {}, {}
         if "pairs" in self.weights:
             rows = self.pairs.rows(step)
-            values["pairs"] = self.responses[torch.from_numpy(rows)]
+            values["pairs"] = take_rows(self.responses, rows)
             targets["pairs"] = to_tensor(self.data.images[self.data.image_index[rows]], device)
         if "images" in self.weights:
             assert self.unpaired is not None
@@ -179,6 +188,41 @@ class DecoderPhase(Phase):
 
     def _on_progress(self, done: int, total: int) -> None:
         self.context.sink(Progress(self.name, done, total, "predicted responses to images without responses"))
+
+
+def at_once(loss: "Callable[[Tensor], Tensor]", images: "Tensor") -> "Tensor":
+    """Compute a loss of pictures and its gradient in one go: what the frozen networks keep for it is gone before the next loss begins.
+
+    Parameters
+    ----------
+    loss : function, [b c h w] -> scalar; nothing else in it takes a gradient
+    images : Tensor, [b c h w]
+
+    Returns
+    -------
+    Tensor, scalar, differentiable once with respect to the pictures
+    """
+    value: Tensor = _APPLY(images, loss)
+    return value
+
+
+class _AtOnce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: "Tensor", loss: "Callable[[Tensor], Tensor]") -> "Tensor":
+        with torch.enable_grad():
+            leaf = images.detach().requires_grad_(True)
+            value = loss(leaf)
+        ctx.save_for_backward(*torch.autograd.grad(value, leaf))
+        return value.detach()
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    def backward(ctx: Any, slope: "Tensor") -> "tuple[Tensor, None]":
+        (of_images,) = ctx.saved_tensors
+        return slope * of_images, None
+
+
+_APPLY: Any = _AtOnce.apply  # which torch leaves untyped
 
 
 def perceptual_image_loss(

@@ -9,7 +9,7 @@ import torch
 from brain2pix.errors import ConfigError
 from brain2pix.events import Metric
 from brain2pix.methods._features import FeatureCache, ShiftSettings
-from brain2pix.methods._sampling import Epochs, generator
+from brain2pix.methods._sampling import Epochs, generator, take_rows
 from brain2pix.methods._schedule import rate_factor
 from brain2pix.methods.base import Phase
 
@@ -102,7 +102,7 @@ class EncoderPhase(Phase):
         """Misfit on a batch of pairs, plus the penalties."""
         rows = self.train_rows[self.epochs.rows(step)]
         predicted = self._predict(self.features.batch(self.data.image_index[rows], step), step)
-        fit = self._fit(predicted, self.responses[torch.from_numpy(rows)])
+        fit = self._fit(predicted, take_rows(self.responses, rows))
         penalty = self._penalty()
         return {"fit": fit, "penalty": penalty, "total": fit + penalty}
 

@@ -61,7 +61,9 @@ class GazivDecoderPhase(DecoderPhase):
         rest = [parameter for name, parameter in self.decoder.named_parameters() if not name.startswith("fc.")]
         rate = self.options.learning_rate
         groups = [{"params": linear, "lr": rate * self.options.linear_rate}, {"params": rest, "lr": rate}]
-        return torch.optim.Adam(groups, amsgrad=self.options.optimizer == "amsgrad")
+        # fused on a CPU: one walk through the 56 million weights and their moments instead of ten
+        fused = True if self.context.device.type == "cpu" else None
+        return torch.optim.Adam(groups, amsgrad=self.options.optimizer == "amsgrad", fused=fused)
 
     def learning_rate(self, step: int) -> float:
         """Give the factor on the base rates."""

@@ -17,7 +17,7 @@ from brain2pix.methods._empirical_bayes import (
     unit_sum,
 )
 from brain2pix.methods._features import FeatureCache
-from brain2pix.methods._sampling import Epochs, generator, torch_numbers
+from brain2pix.methods._sampling import Epochs, generator, take_rows, torch_numbers
 from brain2pix.methods._schedule import rate_factor
 from brain2pix.methods.base import Phase
 
@@ -82,7 +82,7 @@ class FieldEncoderPhase(Phase):
         """Squared error and cosine on a batch of pairs."""
         rows = self.epochs.rows(step)
         predicted = self.encoder(self.features.batch(self.data.image_index[rows], step))
-        return {"total": mse_cosine(predicted, self.responses[torch.from_numpy(rows)], self.options.cosine_weight)}
+        return {"total": mse_cosine(predicted, take_rows(self.responses, rows), self.options.cosine_weight)}
 
     def after_step(self, step: int) -> None:
         """Solve fields and weights again now and then, and at the end."""

@@ -31,6 +31,11 @@ def torch_numbers(seed: int, stream: str, step: int, device: torch.device) -> "I
         yield
 
 
+def take_rows(values: "torch.Tensor", rows: "NDArray[np.int64]") -> "torch.Tensor":
+    """Rows of a matrix [n v]; of one that is mapped from disk twice as fast as ``values[rows]``."""
+    return values.index_select(0, torch.from_numpy(rows).to(values.device))
+
+
 class Epochs:
     """Row numbers in shuffled epochs: each row once before any row twice.
 

@@ -7,6 +7,7 @@ What we added: the start grid, widths and kernel are settings, so that the same 
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 from brain2pix.config.models import DecoderSettings
 from brain2pix.errors import ShapeError
@@ -66,7 +67,8 @@ class ConvDecoder(nn.Module):
         if values.ndim != 2 or values.shape[1] != self.n_voxels:
             raise ShapeError(f"the decoder reads responses [b {self.n_voxels}], got {tuple(values.shape)}")
         grid: Tensor = self.fc(values).view(-1, self.settings.channels[0], self.start_size, self.start_size)
-        return grid.contiguous(memory_format=torch.channels_last)  # about 1.6 times faster on CPU
+        # on a CPU 3x3 convolutions are up to 1.6 times faster with channels last, larger ones 1.3 times slower
+        return grid.contiguous(memory_format=torch.channels_last) if self.settings.kernel == 3 else grid
 
     def start_weight(self) -> Tensor:
         """Weights of the linear layer as a grid per voxel, [c h w v]; a view."""
@@ -89,8 +91,10 @@ class _Block(nn.Module):
 
     def __init__(self, before: int, after: int, settings: DecoderSettings) -> None:
         super().__init__()
-        smooth = settings.upsampling != "nearest"
-        self.up = nn.Upsample(scale_factor=2, mode=settings.upsampling, align_corners=False if smooth else None)
+        self.up: nn.Module = _BicubicDoubling()
+        if settings.upsampling != "bicubic":
+            smooth = settings.upsampling != "nearest"
+            self.up = nn.Upsample(scale_factor=2, mode=settings.upsampling, align_corners=False if smooth else None)
         self.conv = _convolution(before, after, settings.kernel)
         self.norm = nn.GroupNorm(settings.groups, after)
         self.activation: nn.Module = nn.SiLU() if settings.activation == "silu" else nn.ReLU()
@@ -101,6 +105,26 @@ class _Block(nn.Module):
         hidden = self.conv(self.up(hidden))
         made: Tensor = self.activation(self.norm(hidden)) if self.norm_first else self.norm(self.activation(hidden))
         return made
+
+
+class _BicubicDoubling(nn.Module):
+    """Double the size by bicubic interpolation, as one small matrix along rows and one along columns.
+
+    The same numbers as torch's own up to rounding, and quicker on a CPU.
+    """
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """[b c h w] -> [b c 2h 2w]."""
+        height, width = grid.shape[-2:]
+        wide = grid @ _doubling(width, grid).t()
+        return _doubling(height, grid) @ wide
+
+
+def _doubling(size: int, like: Tensor) -> Tensor:
+    """Matrix that doubles a line of some size, [2*size size]: what the interpolation makes of each single pixel."""
+    lines = torch.eye(size, device=like.device).view(size, 1, 1, size).expand(-1, -1, 2, -1)  # the same above and below
+    doubled = nnf.interpolate(lines, size=(2, 2 * size), mode="bicubic", align_corners=False)
+    return doubled[:, 0, 0].t().to(like.dtype)
 
 
 def _convolution(before: int, after: int, kernel: int) -> nn.Conv2d:

@@ -175,14 +175,16 @@ class SeparableEncoder(nn.Module):
 
     def fold(self, dtype: torch.dtype = torch.float32) -> FoldedReadout:
         """Fold read-out and last normalisations (with their running statistics) into one linear map; exact in evaluation mode."""
-        weights, bias, shapes = [], self._offset(), []
-        for index, (branch, grid) in enumerate(zip(self._branches(), self.grids, strict=True)):
+        shapes = tuple((self.settings.channels, grid, grid) for grid in self.grids)
+        sizes = [c * h * w for c, h, w in shapes]
+        # filled part by part: joined at the end, it would stand in memory twice
+        weight, bias = torch.empty((self.n_voxels, sum(sizes)), dtype=dtype, device=self.branch_mix.device), self._offset()
+        for index, branch in enumerate(self._branches()):
             gain, offset = branch.output_gain()
-            folded = self._fold_branch(index, dropout=False).view(self.n_voxels, -1, grid * grid)  # [v c g*g]
+            folded = self._fold_branch(index, dropout=False).view(self.n_voxels, self.settings.channels, -1)  # [v c g*g]
             bias = bias + folded.sum(-1) @ offset
-            weights.append((folded * gain[:, None]).flatten(1).to(dtype))
-            shapes.append((self.settings.channels, grid, grid))
-        return FoldedReadout(torch.cat(weights, dim=1), bias, tuple(shapes))
+            weight.narrow(1, sum(sizes[:index]), sizes[index]).copy_((folded * gain[:, None]).flatten(1))
+        return FoldedReadout(weight, bias, shapes)
 
     def freeze(self) -> "SeparableEncoder":
         """Take the encoder out of training: evaluation mode, no parameter gradients, read-out folded if it fits.
@@ -192,8 +194,9 @@ class SeparableEncoder(nn.Module):
         self.requires_grad_(False)
         self.eval()
         size_mb = self.n_voxels * sum(self.settings.channels * grid**2 for grid in self.grids) * 4 / 2**20
+        self._folded = None  # an old one goes before the new one is made
         with torch.no_grad():
-            self._folded = self.fold() if size_mb <= self.settings.fold_limit_mb else None
+            self._folded = self.fold(self.branch_mix.dtype) if size_mb <= self.settings.fold_limit_mb else None
         return self
 
     def unfreeze(self) -> "SeparableEncoder":

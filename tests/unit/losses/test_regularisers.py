@@ -104,6 +104,20 @@ def test_decoder_penalty_equals_the_formula_that_averages_channels_last(count: i
     assert ours == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("view", ["stored", "permuted"])
+@pytest.mark.parametrize("in_cache", [1 << 16, 12])  # all rows of a channel at once, and two of three
+def test_decoder_penalty_has_the_gradient_of_its_differences(view: str, in_cache: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brain2pix.losses.regularisers._IN_CACHE", in_cache)
+    numbers = torch.randn(5, 3, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    inverse = torch.tensor([0.5, 1.5], dtype=torch.float64)
+
+    def penalty(given: torch.Tensor) -> torch.Tensor:
+        weight = given if view == "stored" else given.transpose(0, 3).contiguous().permute(3, 1, 2, 0)
+        return decoder_group_lasso(weight, inverse)
+
+    assert torch.autograd.gradcheck(penalty, numbers)
+
+
 def test_decoder_penalty_wants_a_grid() -> None:
     with pytest.raises(ShapeError, match=r"must be \[c h w v\], got \(4, 3\)"):
         decoder_group_lasso(torch.zeros(4, 3))

@@ -8,6 +8,7 @@ from torch import nn
 from brain2pix.config.models import DecoderSettings, demo_decoder, paper_decoder
 from brain2pix.errors import ShapeError
 from brain2pix.models import ConvDecoder
+from brain2pix.models.decoders import _BicubicDoubling
 
 KINDS = {"released": DecoderSettings(), "paper": paper_decoder(), "demo": demo_decoder(), "grey": DecoderSettings(out_channels=1)}
 
@@ -72,6 +73,16 @@ def test_order_of_activation_and_normalisation() -> None:
     assert after_paper.min() < 0  # the normalisation is last
     groups = after_paper.reshape(3, 16, -1)
     assert groups.mean(-1).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 14, 14), (1, 2, 5, 9)])
+def test_doubling_by_matrices_is_torchs_bicubic_doubling(shape: tuple[int, ...]) -> None:
+    grid = torch.randn(shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    ours, torchs = _BicubicDoubling()(grid), nn.Upsample(scale_factor=2, mode="bicubic", align_corners=False)(grid)
+    torch.testing.assert_close(ours, torchs, rtol=1e-5, atol=1e-5)
+    cotangent = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1))
+    slopes = [torch.autograd.grad(doubled, grid, cotangent)[0] for doubled in (ours, torchs)]
+    torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-5)
 
 
 def test_glorot_start_of_the_paper() -> None:
