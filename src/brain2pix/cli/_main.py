@@ -13,6 +13,10 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from brain2pix import __version__
+from brain2pix.cli.align import align
+from brain2pix.cli.cache import cache
+from brain2pix.cli.ceilings import ceilings
+from brain2pix.cli.classify import classify
 from brain2pix.cli.decode import decode
 from brain2pix.cli.demo import demo
 from brain2pix.cli.evaluate import evaluate
@@ -21,6 +25,9 @@ from brain2pix.cli.import_ import import_
 from brain2pix.cli.inspect import inspect
 from brain2pix.cli.jobs import attach, cancel, jobs, resume
 from brain2pix.cli.maps import maps
+from brain2pix.cli.prf import prf
+from brain2pix.cli.project import project
+from brain2pix.cli.reproduce import reproduce
 from brain2pix.cli.run import run
 from brain2pix.cli.server import server
 from brain2pix.cli.simulate import simulate
@@ -43,11 +50,14 @@ def make_app() -> App:
         help_format="plaintext",
         result_action="return_value",
     )
-    work = (demo, simulate, inspect, train, maps, decode, evaluate, stimulate, sweep, export, run, window)
+    work = (demo, simulate, inspect, align, train, maps, decode, evaluate, classify, stimulate, sweep, export, ceilings, cache, run, window)
     of_jobs = (jobs, attach, cancel, resume)
     for command in (*work, *of_jobs):
         app.command(command)
     app.command(import_, name="import")
+    app.command(prf)
+    app.command(reproduce)
+    app.command(project)
     app.command(server)
     app.command(weights)
     return app

@@ -45,6 +45,8 @@ def result_rows(cell: SweepCell, jobs: Known) -> Iterator[dict[str, Any]]:
     begun = RunFolder(cell.train.folder)
     transductive = _transductive(cell)
     for job in cell.results:
+        if job.spec.kind == "decode":  # pictures, no scores
+            continue
         stands = _standing_of_result(cell, job, jobs)
         row: dict[str, Any] = {
             "cell": cell.id,
@@ -106,7 +108,7 @@ def _standing_of_result(cell: SweepCell, job: SweepJob, jobs: Known) -> Standing
 def _read_result(job: SweepJob) -> tuple[list[ScoreLine], dict[str, Any]]:
     """Read the scores of a job and what it says of them."""
     folder = RunFolder(job.folder)
-    if job.spec.kind == "evaluate":
+    if job.spec.kind in ("evaluate", "classify"):
         return read_lines(folder.results / "scores.tsv"), read_json_if_there(folder.results / "about.json")
     about = folder.read_settings()
     summary = read_json_if_there(folder.results / "summary.json")

@@ -46,7 +46,7 @@ from brain2pix.evaluation.retinotopy import (
 )
 from brain2pix.evaluation.rows import RowScores, compare_rows, reference_rows, resolution_equivalent, score_row
 from brain2pix.evaluation.scores import Scores, read_scores, scores_schema, write_scores
-from brain2pix.evaluation.statistics import Interval, bootstrap_interval, paired_difference, wilcoxon_p
+from brain2pix.evaluation.statistics import Interval, bootstrap_interval, holm, paired_difference, wilcoxon_p
 
 __all__ = [
     "CortexScores",
@@ -76,6 +76,7 @@ __all__ = [
     "field_sign_map",
     "fisher_lee",
     "format_table",
+    "holm",
     "identification_matrix",
     "keep_best",
     "low_resolution",

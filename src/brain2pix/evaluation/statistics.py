@@ -106,6 +106,36 @@ def wilcoxon_p(values: "ArrayLike", others: "ArrayLike") -> float:
     return float(wilcoxon(difference, method="approx").pvalue) if len(difference) > 1 else 1.0
 
 
+def holm(p_values: "ArrayLike") -> "NDArray[np.float64]":
+    """Correct the p-values of a family of tests, so that one false alarm in all of them together has the chance that one test names.
+
+    Parameters
+    ----------
+    p_values : float array, [k], each in 0..1
+
+    Returns
+    -------
+    float array, [k], in the same order; the smallest is multiplied by k, the next by k - 1, ..., none falls below a smaller one
+
+    Raises
+    ------
+    ShapeError
+        If it is not a list of numbers in 0..1.
+
+    References
+    ----------
+    .. [1] Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 65-70.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+        raise ShapeError(f"Holm's correction needs a list of p-values in 0..1, got {p_values!r}")
+    order = np.argsort(values, kind="stable")
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
+
 def _cluster_sums(values: "ArrayLike", clusters: "ArrayLike | None") -> "tuple[NDArray[np.float64], NDArray[np.int64]]":
     """Sum and number of the finite values of each cluster that has any."""
     numbers = np.asarray(values, dtype=np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from brain2pix.errors import MissingDataError
+from brain2pix.errors import ConfigError, MissingDataError
 from brain2pix.events import Progress
 from brain2pix.losses import channel_scale, perceptual_loss, scaled_l1, snr_l1_cosine, snr_weights, tv
 from brain2pix.methods._pictures import to_tensor
@@ -299,8 +299,19 @@ def active_losses(method: "SelfSupervised", data: "TrainingData") -> dict[str, f
 
 
 def snr_of(repeats: "RepeatedResponses", sampler: RepeatSampler) -> "Tensor":
-    """Weight of each voxel by its signal-to-noise ratio over the images that may be used; mean 1, [v]."""
+    """Weight of each voxel by its signal-to-noise ratio over the images that may be used; mean 1, [v].
+
+    Raises
+    ------
+    ConfigError
+        If fewer than two images are left, or none has repeats.
+    """
     groups = [repeats.values[rows] for _, rows in sorted(sampler.trials.items())]
+    if len(groups) < 2 or max(map(len, groups)) < 2:
+        raise ConfigError(
+            f"SNR weights need two images and repeats of one of them, got {len(groups)} images with at most {max(map(len, groups))} trials; "
+            "set snr_source to none"
+        )
     signal = np.var([group.mean(axis=0) for group in groups], axis=0, ddof=1)
     noise = np.mean([group.var(axis=0, ddof=1) for group in groups if len(group) > 1], axis=0)
     return snr_weights(torch.from_numpy((signal / np.maximum(noise, 1e-12)).astype(np.float32)))

@@ -13,7 +13,7 @@ from brain2pix.cli._options import parse_changes
 from brain2pix.errors import ConfigError
 
 COMMANDS = ("demo", "simulate", "import", "inspect", "train", "maps", "decode", "evaluate", "stimulate", "run", "window", "weights")
-COMMANDS += ("align", "cache", "ceilings", "classify", "prf", "project")
+COMMANDS += ("align", "cache", "ceilings", "classify", "prf", "project", "reproduce")
 JOB_COMMANDS = ("server", "jobs", "attach", "cancel", "resume")
 ON_SERVERS = ("simulate", "import", "train", "maps", "decode", "evaluate", "stimulate", "run", "resume")
 

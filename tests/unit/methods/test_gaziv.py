@@ -463,3 +463,10 @@ def test_planted_one_hot_maps_are_found_within_a_cell(branches, cell):
         # a patch that begins at cell (y, x) is centred one cell further
         assert abs(fields.x0_deg[voxel] - ((x + 1.5) * cell - 32) * 12 / 64) < cell * 12 / 64
         assert abs(fields.y0_deg[voxel] - (32 - (y + 1.5) * cell) * 12 / 64) < cell * 12 / 64
+
+
+@pytest.mark.parametrize("left", [{"repeats__max_repeats": 1}, {"repeats__exclude": tuple(range(11))}])
+def test_snr_weights_without_repeats_are_refused(planted, context, left):
+    method = make(planted.data, tiny(**left))
+    with pytest.raises(ConfigError, match=r"SNR weights need two images and repeats of one of them, got .* set snr_source to none"):
+        decoder_phase(method, planted.data, context)
