@@ -307,9 +307,10 @@ def snr_of(repeats: "RepeatedResponses", sampler: RepeatSampler) -> "Tensor":
         If fewer than two images are left, or none has repeats.
     """
     groups = [repeats.values[rows] for _, rows in sorted(sampler.trials.items())]
-    if len(groups) < 2 or max(map(len, groups)) < 2:
+    most = max(map(len, groups))
+    if len(groups) < 2 or most < 2:
         raise ConfigError(
-            f"SNR weights need two images and repeats of one of them, got {len(groups)} images with at most {max(map(len, groups))} trials; "
+            f"SNR weights need two images and repeats of one of them, got {len(groups)} images with at most {most} trials; "
             "set snr_source to none"
         )
     signal = np.var([group.mean(axis=0) for group in groups], axis=0, ddof=1)
