@@ -88,6 +88,7 @@ class Reproduced:
 def reproduced(tiny_subject, tmp_path_factory):
     made = Reproduced(tiny_subject, tmp_path_factory.mktemp("reproduced") / "out")
     assert made.run() == {"finished"}
+    made.page()  # writes the report and its tables
     return made
 
 
