@@ -11,7 +11,7 @@ from nibabel.cifti2.cifti2 import Cifti2Image
 from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, ScalarAxis, SeriesAxis
 
 from brain2pix.data.surface_files import check_announced, reading
-from brain2pix.data.volumes import join_names, require_file
+from brain2pix.data.volumes import check_extensions, join_names, require_file
 from brain2pix.errors import DataFormatError
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def read_cifti(path: "Path") -> CiftiMaps:
     if path.name.lower().endswith(".gz"):
         raise DataFormatError(f"CIFTI file {path} is packed, which the format does not allow; unpack it first (gunzip)")
     with reading(path, "CIFTI file"):
+        check_extensions(path, "CIFTI file")
         image: Any = Cifti2Image.from_filename(path)
         check_announced(path, "CIFTI file", image.shape, image.get_data_dtype().itemsize)
         axes = [image.header.get_axis(number) for number in range(len(image.shape))]

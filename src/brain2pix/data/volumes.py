@@ -1,7 +1,9 @@
 """Read and write NIfTI volumes, and say clearly what is wrong with one."""
 
+import gzip
 import logging
 import re
+import struct
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
+_NIFTI2_BYTES = 540  # of its header; a NIfTI-1 file has more than that in header and data
+_MOST_EXTENSIONS = 1000  # that are looked at
+_MOST_PACKED_EXTENSION = 64 * 2**20  # in a packed file, whose length says nothing
 # Grids closer than this, at the corner that moves most, count as one.
 MAX_CORNER_MM = 0.1
 
@@ -84,7 +89,10 @@ def open_volume(path: Path, what: str, n_axes: int = 3) -> Any:
     """
     require_file(path, what)
     try:
+        check_extensions(path, what)
         image = nib.Nifti1Image.from_filename(path, keep_file_open=True)
+    except DataFormatError:
+        raise
     except UNREADABLE as error:
         raise unreadable(path, what, error) from None
     # A trailing axis of length one is a habit of some writers, not another kind of file.
@@ -93,6 +101,39 @@ def open_volume(path: Path, what: str, n_axes: int = 3) -> Any:
         raise DataFormatError(f"{what} {path} has shape {image.shape}, expected {n_axes} axes")
     _check_size(path, what, image)
     return image
+
+
+def check_extensions(path: Path, what: str) -> None:
+    """Refuse a NIfTI header with an extension that is longer than it can be: nibabel would take memory for all of it first.
+
+    Raises
+    ------
+    DataFormatError
+    """
+    packed = path.name.lower().endswith(".gz")
+    longest = _MOST_PACKED_EXTENSION if packed else path.stat().st_size
+    with gzip.open(path) if packed else path.open("rb") as file:
+        start = file.read(_NIFTI2_BYTES)
+        for order in "<>":
+            size = struct.unpack(order + "i", start[:4])[0] if len(start) == _NIFTI2_BYTES else 0
+            if size not in (348, _NIFTI2_BYTES):
+                continue
+            where = (
+                struct.unpack(order + "q", start[168:176])[0] if size == _NIFTI2_BYTES else struct.unpack(order + "f", start[108:112])[0]
+            )
+            at = size + 4
+            file.seek(at)
+            for _ in range(_MOST_EXTENSIONS):
+                if not at + 16 <= where or len(head := file.read(8)) < 8:
+                    break
+                extension = struct.unpack(order + "i", head[:4])[0]
+                if not 8 <= extension <= longest:
+                    raise DataFormatError(
+                        f"{what} {path}: an extension of its header announces {extension:,} bytes, expected 8 to {longest:,}; "
+                        "it is damaged. Copy it again."
+                    )
+                at += extension
+                file.seek(at)
 
 
 def count_axes(path: Path, what: str) -> int:
@@ -104,7 +145,10 @@ def count_axes(path: Path, what: str) -> int:
     """
     require_file(path, what)
     try:
+        check_extensions(path, what)
         shape = nib.Nifti1Image.from_filename(path).shape
+    except DataFormatError:
+        raise
     except UNREADABLE as error:
         raise unreadable(path, what, error) from None
     edges = list(shape)

@@ -19,7 +19,7 @@ from brain2pix.data.freesurfer_files import read_geometry, read_patch
 from brain2pix.data.loose_files import read_loose_volume
 from brain2pix.data.loose_surfaces import read_loose_surfaces
 from brain2pix.data.vertex_files import read_vertex_file
-from brain2pix.errors import Brain2PixError
+from brain2pix.errors import Brain2PixError, DataFormatError
 
 N = 30
 # Of Python's and the libraries' own; a healthy file of these takes a hundredth of it.
@@ -185,3 +185,28 @@ def test_an_entity_bomb_is_refused(healthy):
         f'<?xml version="1.0"?>{bomb}]><GIFTI Version="1.0" NumberOfDataArrays="0"><MetaData><MD><Name>&i;</Name></MD></MetaData></GIFTI>'
     )
     look(healthy, "lh.angle.shape.gii", lambda _: text.encode())
+
+
+def test_a_header_whose_extension_announces_gigabytes(healthy):
+    """nibabel takes memory for all that an extension announces before it reads it."""
+
+    def change(content):
+        raw = bytearray(content)
+        raw[168:176] = (2**31 - 16).to_bytes(8, "little")  # where the data begin
+        raw[544:548] = (2**30).to_bytes(4, "little")
+        return bytes(raw)
+
+    with pytest.raises(DataFormatError, match=r"an extension of its header announces 1,073,741,824 bytes, expected 8 to"):
+        look_raising(healthy, "x.dlabel.nii", change)
+
+
+def look_raising(healthy, name, change):
+    path = healthy.folder / name
+    path.write_bytes(change(healthy.contents[name]))
+    tracemalloc.start()
+    try:
+        read_vertex_file(path, N)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < MOST_BYTES
