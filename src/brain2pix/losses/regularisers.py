@@ -16,8 +16,10 @@ from torch.nn import functional as nnf
 from brain2pix.errors import ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+# torch leaves it untyped
+_once: "Callable[[Callable[..., Any]], Callable[..., Any]]" = once_differentiable
 _EPS = 1e-12
 _IN_CACHE = 1 << 16  # weights that are worked on at once on a CPU
 _FOUR = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]) / 4
@@ -140,7 +142,7 @@ class _ChannelMeans(torch.autograd.Function):
         return sums.mean(dim=(0, 1)) / len(weight), squares / len(weight)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    @_once
     def backward(ctx: Any, of_magnitude: Tensor, of_power: Tensor) -> Tensor:
         (weight,) = ctx.saved_tensors
         slope, sign_slope = torch.empty_like(weight), of_magnitude / weight[..., 0].numel()

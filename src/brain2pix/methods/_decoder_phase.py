@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# torch leaves it untyped
+_once: "Callable[[Callable[..., Any]], Callable[..., Any]]" = once_differentiable
 _MOMENTUM = 0.99  # of the running means that balance the losses
 _PREVIEWS = 4
 
@@ -216,7 +218,7 @@ class _AtOnce(torch.autograd.Function):
         return value.detach()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    @_once
     def backward(ctx: Any, slope: "Tensor") -> "tuple[Tensor, None]":
         (of_images,) = ctx.saved_tensors
         return slope * of_images, None

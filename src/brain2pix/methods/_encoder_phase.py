@@ -177,7 +177,7 @@ class Refit(EncoderPhase):
     name = "encoder refit"
 
     @property
-    def n_steps(self) -> int:  # type: ignore[override]
+    def n_steps(self) -> int:  # type: ignore[override]  # as in the phase itself
         """Number of gradient steps: the best one of the phase before."""
         return int(self.method.best_step)
 

@@ -169,7 +169,7 @@ def _npy_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
     try:
         with archive.open(entry) as file:
             return header_text(file)
-    except (*UNREADABLE, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, RuntimeError, zipfile.BadZipFile) as error:  # damaged, locked or packed otherwise: the others are still listed
         return f"cannot be read ({type(error).__name__})"
 
 
