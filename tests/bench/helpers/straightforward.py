@@ -154,7 +154,7 @@ def field_of(encode: "StraightforwardEncoder", image: Tensor, voxels: range) -> 
     leaf = image.unsqueeze(0).clone().requires_grad_(True)
     responses = encode(leaf)
     slopes = [torch.autograd.grad(responses[0, voxel], leaf, retain_graph=True)[0][0] for voxel in voxels]
-    return torch.stack(slopes).square().mean(1)
+    return torch.stack([slope.square().mean(0) for slope in slopes] or [leaf.new_empty(0)])
 
 
 @torch.no_grad()
