@@ -10,6 +10,8 @@ TEST_ENV := QT_API=$(QT) OMP_NUM_THREADS=1 LP_NUM_THREADS=1
 # Looked up late, after set-up may have installed it. Without it (macOS, Windows) the tests use the real display.
 XVFB = $(shell command -v xvfb-run >/dev/null && echo "env QT_QPA_PLATFORM=xcb xvfb-run -a -s '-screen 0 1600x1000x24'")
 PYTEST = $(TEST_ENV) $(XVFB) $(BIN)/python -m pytest
+# A file stays in one test process, so that its fixtures are made once; the files are begun in the order of tests/conftest.py.
+WHOLE_FILES := --dist loadfile --no-loadscope-reorder
 SECTION = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ demo: set-up  ## run the whole main job on a simulated subject, then open the wi
 
 test: lint  ## check the code and run the tests
 	$(SECTION) "pytest"
-	$(PYTEST) -n $(JOBS) --dist loadgroup $(ARGS)
+	$(PYTEST) -n $(JOBS) $(WHOLE_FILES) $(ARGS)
 
 test-slow: set-up  ## the proofs that take minutes: recovery of the truth, training from end to end, installation from a wheel
 	$(PYTEST) -m slow --timeout 3600 $(ARGS)

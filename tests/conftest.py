@@ -5,13 +5,14 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from brain2pix.events import Event
@@ -22,6 +23,7 @@ settings.load_profile("tests")
 
 _OUTER = dict(os.environ)  # before anything here changes it
 _HOME = pytest.StashKey[Path]()
+_LONGEST_FIRST = {"gui": 0, "integration": 1, "conformance": 2}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,10 +45,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file in one process: its fixtures are made once."""
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent)
-        item.add_marker(pytest.mark.xdist_group(file.as_posix()))
+    """Begin with the folders whose files take longest: the short ones at the end let the test processes end together."""
+    items.sort(key=lambda item: _LONGEST_FIRST.get(item.path.relative_to(Path(__file__).parent).parts[0], len(_LONGEST_FIRST)))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -108,14 +108,33 @@ def events() -> EventList:
 
 
 @pytest.fixture(scope="session")
-def tiny_subject(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Folders that all test processes share: the first that asks makes it, the others wait for it. They are read only."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, made = shared / name, shared / f"{name}.made"
+        with FileLock(shared / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                made.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_subject(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """Folder of the simulated subject `tiny`, seed 0 (its truth lies beside it). Read only: copy it with `tiny_copy` to damage it."""
     from brain2pix.config.base import resolve
     from brain2pix.config.simulation import SimulationSettings
     from brain2pix.simulation import simulate
 
-    folder: Path = simulate(tmp_path_factory.mktemp("subjects") / "tiny", resolve(SimulationSettings, "simulation", "tiny"))
-    return folder
+    return made_once("subjects", lambda place: simulate(place / "tiny", resolve(SimulationSettings, "simulation", "tiny"))) / "tiny"
 
 
 @pytest.fixture

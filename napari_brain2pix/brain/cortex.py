@@ -1,4 +1,4 @@
-"""Where each hemisphere stands in the inflated, the spherical and the flat view, and the lines around its areas. Plain numpy.
+"""Where each hemisphere stands in the inflated, the spherical and the flat view, and the lines around its areas. No napari.
 
 Left is left in every view: the left hemisphere is drawn at smaller x, and the camera looks with x to the right.
 """
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from brain2pix.anatomy.surfaces import GAP_MM, used_vertices
 from brain2pix.errors import Brain2PixError
@@ -241,11 +242,11 @@ def _membership(faces: "NDArray[np.integer]", label: "NDArray[np.integer]") -> "
     codes, index = np.unique(label, return_inverse=True)
     share = np.eye(codes.size, dtype=np.float32)[index]
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    degree = np.bincount(ends.ravel(), minlength=len(label))[:, None]
+    beside = csr_array((np.ones(len(ends), dtype=np.float32), ends.T), shape=(len(label), len(label)))
+    beside = beside + beside.T
+    degree = beside.sum(axis=1)[:, None]
     for _ in range(SMOOTHING):
-        around = np.zeros_like(share)
-        np.add.at(around, ends[:, 0], share[ends[:, 1]])
-        np.add.at(around, ends[:, 1], share[ends[:, 0]])
+        around = beside @ share
         share = np.where(degree > 0, 0.5 * share + 0.5 * around / np.maximum(degree, 1), share)
     return share
 

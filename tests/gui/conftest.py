@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,17 @@ def logged_errors() -> Iterator[ErrorList]:
 
 
 @pytest.fixture(scope="session")
-def demo(tiny_subject: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo(tiny_subject: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """Demo folder with subject, model, maps of the true receptive fields, and reconstructions. Read only."""
-    folder = tmp_path_factory.mktemp("window") / "demo"
-    shutil.copytree(tiny_subject, folder / "subject")
-    truth = tiny_subject.with_name(tiny_subject.name + "-truth")
-    shutil.copytree(truth, folder / "subject-truth")
-    subprocess.run([sys.executable, str(HERE / "build_demo.py"), str(folder)], check=True, timeout=240)
-    return folder
+
+    def fill(place: Path) -> None:
+        folder = place / "demo"
+        shutil.copytree(tiny_subject, folder / "subject")
+        truth = tiny_subject.with_name(tiny_subject.name + "-truth")
+        shutil.copytree(truth, folder / "subject-truth")
+        subprocess.run([sys.executable, str(HERE / "build_demo.py"), str(folder)], check=True, timeout=240)
+
+    return made_once("window", fill) / "demo"
 
 
 @pytest.fixture(scope="session")
@@ -85,8 +89,17 @@ def mapped(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """Import what a window needs, and let no later collection of garbage look through it: each window ends with several."""
+    for module in ("napari.viewer", "napari._qt.qt_main_window", "napari_brain2pix.widgets.dock"):
+        import_module(module)
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
-def viewer(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Any]:
+def viewer(imported: None, make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Any]:
     """Viewer that is shown, of a fixed size, without notifications on its canvas."""
     from napari.settings import get_settings
 
@@ -137,10 +150,11 @@ def own_jobs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def dock(viewer: Any, qtbot: Any) -> Iterator[Any]:
-    """Our dock as the Plugins menu opens it."""
+    """Our dock as the Plugins menu opens it; which devices there are is asked, by a child that imports torch, only in a test about it."""
     from napari_brain2pix.children.jobs import _LEFT_ALONE
 
     _, widget = viewer.window.add_plugin_dock_widget("napari-brain2pix", "brain2pix")
+    widget.devices._asked = True
     qtbot.waitUntil(lambda: widget._settled, timeout=5000)
     qtbot.wait(50)  # the canvas must have its size before a camera is fitted to it
     yield widget

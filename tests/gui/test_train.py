@@ -232,10 +232,12 @@ def test_the_preparation_of_responses_is_asked_for(train, dock, qtbot) -> None:
 
 
 def test_the_device_is_asked_of_a_child(train, dock, qtbot) -> None:
+    """When the user comes to the step."""
     assert train.device.currentText() == "cpu"
+    dock.state.set_step("data")
+    dock.devices._asked = False
     with qtbot.waitSignal(dock.devices.answered, timeout=WAIT_MS) as answer:
-        dock.devices._asked = False
-        dock.devices.ask()
+        dock.state.set_step("train")
     assert answer.args[0][0] == "cpu"
     assert [train.device.itemText(row) for row in range(train.device.count())] == answer.args[0]
 

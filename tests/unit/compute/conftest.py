@@ -42,17 +42,19 @@ def start_job():
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_subject, tmp_path_factory):
-    """Run folders of two small systems, made by their jobs."""
+def trained(tiny_subject, made_once):
+    """Run folders of two small systems, made by their jobs. Read only: copy them with `run_folder` to change them."""
     from brain2pix.compute.runner import run_job
     from brain2pix.compute.spec import JobSpec
 
-    place = tmp_path_factory.mktemp("runs")
     short = {"region": "V1 - outside", "settings": {"encoder.n_steps": 3, "decoder.n_steps": 3, "encoder.check_every": 3}}
-    for method, more in (("gaziv", short), ("ridge", {})):
-        params = {"subject": str(tiny_subject), "method": method, "preset": "tiny", "device": "cpu", **more}
-        assert run_job(JobSpec("train", params, place / method)) == "finished"
-    return place
+
+    def fill(place):
+        for method, more in (("gaziv", short), ("ridge", {})):
+            params = {"subject": str(tiny_subject), "method": method, "preset": "tiny", "device": "cpu", **more}
+            assert run_job(JobSpec("train", params, place / method)) == "finished"
+
+    return made_once("runs", fill)
 
 
 @pytest.fixture

@@ -26,9 +26,12 @@ class ToySettings(Settings):
 class ToyPhase(Phase):
     def __init__(self, name, net, settings, inputs, targets):
         self.name = name
-        self.n_steps = settings.n_steps
         self.net, self.settings, self.inputs, self.targets = net, settings, inputs, targets
         self.prepared = False
+
+    @property
+    def n_steps(self):
+        return self.settings.n_steps
 
     def prepare(self, context):
         torch.rand(3)  # a resumed run must not be disturbed by what it does again
