@@ -63,6 +63,8 @@ def _image(by: int, dock: "BrainDock") -> None:
 def _run_or_stop(dock: "BrainDock") -> None:
     if dock.runner.busy:
         dock.runner.stop()
+    elif dock.reproducing.isVisible():
+        dock.reproducing.start()
     elif dock.state.workspace is not None:
         dock.state.set_step("train")
         dock.train.start()
@@ -76,6 +78,7 @@ COMMANDS = {
     "show_stimulate": Command("Show step 5, Stimulate", "5", partial(_step, "stimulate")),
     "open_folder": Command("Open a subject, run or demo folder…", "O", lambda dock: dock.data.choose_folder()),
     "import_dataset": Command("Import a dataset…", "D", lambda dock: dock.data.show_import()),
+    "reproduce_paper": Command("Reproduce a paper…", "A", lambda dock: dock.train_step.unfold()),
     "view_volume": Command("Show the volume", "V", partial(_view, "volume")),
     "view_inflated": Command("Show the inflated cortex", "I", partial(_view, "inflated")),
     "view_flat": Command("Show the flat cortex", "F", partial(_view, "flat")),
@@ -128,6 +131,7 @@ show_decode = _for_palette("show_decode")
 show_stimulate = _for_palette("show_stimulate")
 open_folder = _for_palette("open_folder")
 import_dataset = _for_palette("import_dataset")
+reproduce_paper = _for_palette("reproduce_paper")
 view_volume = _for_palette("view_volume")
 view_inflated = _for_palette("view_inflated")
 view_flat = _for_palette("view_flat")

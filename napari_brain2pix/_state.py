@@ -13,7 +13,7 @@ from brain2pix.data.regions import default_region, region_mask
 from brain2pix.errors import Brain2PixError
 from napari_brain2pix._steps import STEPS
 from napari_brain2pix.brain.maps import MapKind, MapView, map_kinds, map_view, threshold_range
-from napari_brain2pix.folders.workspace import Workspace, open_workspace
+from napari_brain2pix.folders.workspace import Workspace, open_workspace, with_split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +59,7 @@ class State(QObject):
     -------
     opening : Workspace, for the scene: the panels ask it what can be shown
     opened : Workspace, for the panels
+    split_changed : Workspace, the same with the images of another split
     view_changed : view, plane
     map_changed : MapView or None
     region_changed : Region
@@ -72,6 +73,7 @@ class State(QObject):
 
     opening = Signal(object)
     opened = Signal(object)
+    split_changed = Signal(object)
     view_changed = Signal(str, str)
     map_changed = Signal(object)
     region_changed = Signal(object)
@@ -112,7 +114,8 @@ class State(QObject):
             self.busy.emit("")
 
     def _open(self, path: Path) -> None:
-        workspace = open_workspace(path)
+        before = self.workspace
+        workspace = open_workspace(path, before.split if before is not None and path.expanduser().absolute() == before.folder else None)
         self.workspace = workspace
         self.kinds = map_kinds(workspace.map) if workspace.map is not None else {}
         self.kind = next(iter(self.kinds.values()), None)
@@ -184,6 +187,15 @@ class State(QObject):
     def mentions(self, kind: str) -> bool:
         """Whether the region expression names an area of the user's own."""
         return re.search(rf"(?<![\w.]){re.escape(self.name_of(kind))}(?![\w.])", self.region.text) is not None
+
+    def set_split(self, split: str) -> None:
+        """Show the images of another split, and what was made of their responses."""
+        if self.workspace is None or split == self.workspace.split:
+            return
+        self.workspace = with_split(self.workspace, split)
+        self.split_changed.emit(self.workspace)
+        ids = self.workspace.pictures.stimulus_ids
+        self.set_base(ids[0] if ids else MEAN)
 
     def set_base(self, name: str, repeat: int | None = None) -> None:
         """Choose a test image (the mean of its repeats, or one of them, from 1), or the mean response."""

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 STEPS = {"data": "Data", "train": "Train", "maps": "Maps", "decode": "Decode", "stimulate": "Stimulate"}
 # which step a job of the window belongs to
-STEP_OF_JOB = {"train": "train", "maps": "maps", "decode": "decode", "evaluate": "decode", "simulate": "data"}
+STEP_OF_JOB = {"train": "train", "maps": "maps", "decode": "decode", "evaluate": "decode", "simulate": "data", "reproduce": "train"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _at_rest(workspace: "Workspace | None") -> dict[str, Status]:
         "decode": _of(
             workspace.pictures.reconstructions is not None,
             trained,
-            f"{n_pictures:,} test images are reconstructed.",
+            f"{n_pictures:,} {workspace.split} images are reconstructed.",
             "Press Reconstruct.",
             before,
         ),

@@ -23,6 +23,7 @@ GUIDE = (
     "data",
     "import",
     "import-mirrored",
+    "reproduce",
     "train",
     "training",
     "click-on-the-cortex",
@@ -82,6 +83,7 @@ def _walk(walk: Walk, home: Path) -> None:
     export(walk, dock, home / "exported")
     bring_in(walk, dock, home)
     simulate(walk, dock, home / "mine")
+    reproduce(walk, dock)
     train(walk, dock)
     follow_up(walk, dock)
     log_and_keys(walk, dock)
@@ -281,6 +283,15 @@ def simulate(walk: Walk, dock: Any, folder: Path) -> None:
     walk.see("the new subject", lambda: dock.state.workspace.subject_folder == folder, PATIENCE_S)
     walk.see("that it can be trained on", lambda: dock.state.step == "train")
     walk.picture("simulated")
+
+
+def reproduce(walk: Walk, dock: Any) -> None:
+    """See what the evaluation of a paper would run, and what it lacks."""
+    walk.click(dock.steps.buttons["train"])
+    walk.click(dock.train_step.button)
+    walk.see("what would be run", lambda: dock.reproducing.ready, PATIENCE_S)
+    walk.picture("reproduce")
+    walk.click(dock.reproducing.close_button)
 
 
 def train(walk: Walk, dock: Any) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from brain2pix.data.image_scores import SCORES, Mean
+from brain2pix.errors import Brain2PixError
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.children.scoring import Scorer
 from napari_brain2pix.folders.pictures import Pictures, runs_to_add, score_again
@@ -23,7 +24,7 @@ SORTS = {"name": "Name", "best": "Best first", "worst": "Worst first"}
 
 
 class Comparison(QObject):
-    """Runs that are compared, and the order of the test images.
+    """Runs that are compared, and the order of the images.
 
     Signals
     -------
@@ -53,6 +54,7 @@ class Comparison(QObject):
         self.scorer.done.connect(self._scored)
         self.scorer.failed.connect(self._not_scored)
         state.opened.connect(self._open)
+        state.split_changed.connect(self._open)
 
     # -- what is there
 
@@ -135,7 +137,7 @@ class Comparison(QObject):
         workspace = self.state.workspace
         if workspace is None:
             return
-        found = runs_to_add(folder, workspace.subject, self.pictures.stimulus_ids)
+        found = runs_to_add(folder, workspace.subject, self.pictures.stimulus_ids, self.pictures.split)
         fresh = [run for run in found if run.key not in self.runs]
         self.said.emit("" if fresh else f"{folder} is in the list already.")
         self.runs |= {run.key: run for run in fresh}
@@ -175,7 +177,11 @@ class Comparison(QObject):
         self.changed.emit()
         self._order()
         for folder in again:
-            self.add(folder)
+            try:
+                self.add(folder)
+            except (Brain2PixError, OSError, ValueError, KeyError) as error:  # not decoded on this split: it may be on the next
+                self._added.append(folder)
+                self.said.emit(str(error))
 
     @guarded
     def _scored(self) -> None:

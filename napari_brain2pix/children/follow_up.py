@@ -4,6 +4,7 @@ from pathlib import Path
 
 from brain2pix.compute.spec import JobSpec
 from brain2pix.training.run_folder import RunFolder, model_description
+from napari_brain2pix.folders.pictures import TEST, jobs_about
 
 
 def maps_job(trained: Path) -> JobSpec:
@@ -14,9 +15,9 @@ def maps_job(trained: Path) -> JobSpec:
     return JobSpec("maps", {"run": str(trained), "side": side, "device": _device(trained)}, folder)
 
 
-def decode_job(trained: Path) -> JobSpec:
-    """Describe the job that reconstructs the test images of a trained run."""
-    return JobSpec("decode", {"run": str(trained), "device": _device(trained)}, trained / "decode-test")
+def decode_job(trained: Path, split: str = TEST) -> JobSpec:
+    """Describe the job that reconstructs the images of a split with a trained run."""
+    return JobSpec("decode", {"run": str(trained), "split": split, "device": _device(trained)}, trained / f"decode-{split}")
 
 
 def run_of(folder: Path) -> Path:
@@ -33,12 +34,12 @@ def trained_run_of(folder: Path | None) -> Path | None:
 
 def has_maps(trained: Path) -> bool:
     """Whether its maps were made."""
-    return any((trained / name).exists() for name in ("maps", "decoder_maps"))
+    return any(job.exists() for name in ("maps", "decoder_maps") for job in jobs_about(trained, name))
 
 
 def has_pictures(trained: Path) -> bool:
     """Whether its test images were reconstructed."""
-    return (trained / "decode-test").exists()
+    return any(job.exists() for job in jobs_about(trained, "decode-test"))
 
 
 def _device(trained: Path) -> str:

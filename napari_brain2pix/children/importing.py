@@ -66,6 +66,7 @@ class Look(QObject):
 
     began = Signal()
     answered = Signal(object)
+    command, not_begun, ended = LOOK, "the file could not be looked into", ENDED
 
     def __init__(self, state: "State", parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -107,7 +108,7 @@ class Look(QObject):
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._not_started)
         self._process = process
-        process.start(sys.executable, LOOK)
+        process.start(sys.executable, self.command)
         process.write(json.dumps(self._asked).encode())
         process.closeWriteChannel()
         self.began.emit()
@@ -117,7 +118,7 @@ class Look(QObject):
         if error == QProcess.ProcessError.FailedToStart and self._process is not None:
             why = self._process.errorString()
             self.drop()
-            self.answered.emit({"kind": "", "error": f"the file could not be looked into: {why}"})
+            self.answered.emit({"kind": "", "error": f"{self.not_begun}: {why}"})
 
     @guarded
     def _finished(self) -> None:
@@ -130,7 +131,7 @@ class Look(QObject):
             found = json.loads(said)
         except ValueError:
             last = errors.strip().splitlines()
-            found = {"kind": "", "error": last[-1] if last else ENDED}
+            found = {"kind": "", "error": last[-1] if last else self.ended}
         self.answered.emit(found)
 
 

@@ -75,6 +75,7 @@ class JobRunner(QObject):
         self.row: JobRow | None = None  # of the shown job, as its server and the list have it
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
         self._attempts_before = 0
+        self._attempts: dict[Path, int] = {}  # of each folder before this window began its job
         self._submitting = False  # given to the server, which has not answered yet
         self._lost = ""  # what became of the server that had it
         self._asked_s: float | None = None  # when it was asked to stop
@@ -159,7 +160,8 @@ class JobRunner(QObject):
         self._turn_to(folder)
         run = RunFolder(folder)
         waits = self.row is not None and self.row.standing == "queued"
-        self._attempts_before = run.attempt() if waits or self._child is not None else run.attempt() - 1
+        began = self._attempts.get(folder, run.attempt()) if self._child is not None else run.attempt() - 1
+        self._attempts_before = run.attempt() if waits else began
         if run.cancel.exists():
             self._asked_s = time.monotonic()
         self._look()
@@ -288,7 +290,7 @@ class JobRunner(QObject):
     def _prepare(self, folder: Path) -> None:
         run = RunFolder(folder)
         run.cancel.unlink(missing_ok=True)  # of a process that was ended before it could answer
-        self._attempts_before = run.attempt()
+        self._attempts_before = self._attempts[folder] = run.attempt()
         write_json(_note(), {"folder": str(folder)})
 
     def _launch(self, folder: Path) -> None:

@@ -20,7 +20,7 @@ class Stimulation:
 
     Parameters
     ----------
-    request : dict, as it was asked: `stimulus_id`, `repeat`, `region`, `areas`, `mode`, `amplitude`, `field`
+    request : dict, as it was asked: `stimulus_id`, `repeat`, `split`, `region`, `areas`, `mode`, `amplitude`, `field`
     info : SubjectInfo of the model: its voxels in its order
     method, model : str, of the model: its name and where it is
     measures : dict, of `brain2pix.compute.live`; empty until they have come
@@ -55,6 +55,7 @@ class Stimulation:
             model=self.model,
             base=request["stimulus_id"],
             repeat=request.get("repeat"),
+            split=request.get("split"),
             region=request["region"],
             excess=distance.get("excess"),
             percentile=distance.get("percentile"),

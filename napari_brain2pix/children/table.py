@@ -30,7 +30,7 @@ class JobRow:
     id : str
     folder : Path
     kind : str
-    words : str, its method and preset, if it has them
+    words : str, its method, preset and plan, if it has them
     standing : str, as `JobRunner` says it: "queued", "running", "stopping", "finished", "cancelled", "failed", "interrupted" or "new"
     error : str, for the user
     server : str, name of the compute server that has it; empty for a process of its own
@@ -91,7 +91,7 @@ def read_rows(
 
 
 def title_of(job: Mapping[str, Any]) -> str:
-    """Say what a job is: its kind, and method and preset if it has them.
+    """Say what a job is: its kind, and method, preset and plan if it has them.
 
     Parameters
     ----------
@@ -168,4 +168,4 @@ def _read_words(file: Path, written_ns: int) -> str:
 
 def _words(job: Mapping[str, Any]) -> str:
     params = job.get("params", {})
-    return " ".join(str(params[key]) for key in ("method", "preset") if params.get(key))
+    return " ".join(str(params[key]) for key in ("method", "preset", "plan") if params.get(key))

@@ -248,4 +248,4 @@ def _pictures(workspace: "Workspace") -> Row:
     if pictures.reconstructions is None:
         todo = "Press Reconstruct (step Decode)." if workspace.model is not None else "They need a trained model (step Train)."
         return Row("Pictures", "no reconstructions", "missing", todo)
-    return Row("Pictures", f"{len(pictures.stimulus_ids):,} test images reconstructed", "done")
+    return Row("Pictures", f"{len(pictures.stimulus_ids):,} {pictures.split} images reconstructed", "done")

@@ -1,4 +1,4 @@
-"""Test images, and what each run made of their responses. No Qt, no napari."""
+"""The images of a split, and what each run made of their responses. No Qt, no napari."""
 
 import json
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from brain2pix.data.subject import Subject
 
+TEST = "test"  # the split that is shown first
 PICTURE_EDGE = 256  # test images larger than this are shrunk for display [px]
 ROW_TITLES = {
     "supervised": "pairs only",
@@ -56,18 +57,27 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Test images, and what the runs made of their responses.
+    """Images of a split, and what the runs made of their responses.
 
     Parameters
     ----------
     stimulus_ids : list of str
     stimuli : uint8 array, [m h w 3]
     runs : tuple of Run; the first is the opened model's
+    split : str
+    without_picture : frozenset of str, stimuli that have none, such as imagined words; grey in `stimuli`
     """
 
     stimulus_ids: list[str]
     stimuli: "NDArray[np.uint8]"
     runs: tuple[Run, ...] = ()
+    split: str = TEST
+    without_picture: frozenset[str] = frozenset()
+
+    @property
+    def title(self) -> str:
+        """What the images are, for people."""
+        return "Test images" if self.split == TEST else f"Images of {self.split}"
 
     @property
     def reconstructions(self) -> "NDArray[np.uint8] | None":
@@ -75,23 +85,47 @@ class Pictures:
         return self.runs[0].pictures if self.runs else None
 
 
-def read_test_images(notes: list[str], subject: "Subject") -> Pictures:
-    """Images of the test split, straight from the subject; what is wrong with them becomes a note."""
+def splits_to_show(subject: "Subject") -> list[str]:
+    """List the splits whose responses can be decoded, test first; not what systems are trained on."""
+    found = [str(name) for name in dict.fromkeys(subject.trials["split"]) if name != "train"]
+    return sorted(found, key=lambda name: name != TEST)
+
+
+def read_images(notes: list[str], subject: "Subject", split: str = TEST) -> Pictures:
+    """Images of a split, straight from the subject; what is wrong with them becomes a note."""
+    from brain2pix.data.splits import images_of, pictures_of
+
     stimuli = subject.stimuli
-    ids = [str(name) for name in stimuli.loc[stimuli["split"] == "test", "stimulus_id"]]
+    rows = np.flatnonzero(subject.trials["split"].to_numpy() == split)
+    ids = images_of(subject, rows)[0] if rows.size else [str(name) for name in stimuli.loc[stimuli["split"] == split, "stimulus_id"]]
     try:
-        return Pictures(ids, subject.images(ids, size=PICTURE_EDGE))
+        images, pictured = pictures_of(subject, ids, PICTURE_EDGE)
     except (Brain2PixError, OSError, ValueError) as error:
-        notes.append(f"The test images cannot be shown: {error}")
-        return Pictures([], np.empty((0, 1, 1, 3), dtype=np.uint8))
+        notes.append(f"The {split} images cannot be shown: {error}")
+        return Pictures([], np.empty((0, 1, 1, 3), dtype=np.uint8), split=split)
+    lacking = frozenset(name for name, there in zip(ids, pictured, strict=True) if not there)
+    return Pictures(ids, images, split=split, without_picture=lacking)
 
 
-def picture_places(path: Path, beside: Path | None) -> list[Path]:
+def picture_places(path: Path, beside: Path | None, split: str = TEST) -> list[Path]:
     """Where reconstructions may lie: of the job that was opened, of the run (``brain2pix decode RUN``), of a demo."""
     if beside is None:
         return []
-    jobs = [path, beside / "decode-test"] if json_of(path / "job.json").get("kind") == "decode" else [beside / "decode-test"]
-    return [*(job / "results" / "reconstructions.npy" for job in jobs), beside / "results" / "reconstructions.npz"]
+    jobs = [*([path] if split_of_job(path) == split else []), *jobs_about(beside, f"decode-{split}")]
+    demo = [beside / "results" / "reconstructions.npz"] if split == TEST else []
+    return [*(job / "results" / "reconstructions.npy" for job in jobs), *demo]
+
+
+def split_of_job(folder: Path) -> str | None:
+    """Split that a job has decoded; None if a folder is of no such job."""
+    job = json_of(folder / "job.json")
+    return str(job.get("params", {}).get("split", TEST)) if job.get("kind") == "decode" else None
+
+
+def jobs_about(run: Path, name: str) -> list[Path]:
+    """Where a job about a run may lie: in its folder, or beside it, as in the cells of sweeps and reproductions."""
+    about = json_of(run.parent / name / "job.json").get("params", {}).get("run")
+    return [run / name, *([run.parent / name] if isinstance(about, str) and Path(about) == run else [])]
 
 
 def read_pictures(file: Path, tests: Pictures) -> Pictures:
@@ -107,7 +141,9 @@ def read_pictures(file: Path, tests: Pictures) -> Pictures:
 
 def with_runs_of_demo(notes: list[str], pictures: Pictures, demo: Path) -> Pictures:
     """Add what was decoded with single runs of a demo; what cannot be compared becomes a note."""
-    for file in sorted(demo.glob("runs/*/decode-test/results/reconstructions.npy")):
+    for file in sorted(demo.glob(f"runs/*/decode-{pictures.split}/results/reconstructions.npy")):
+        if any(run.source == file for run in pictures.runs):
+            continue
         try:
             pictures = replace(pictures, runs=(*pictures.runs, _aligned(_decoded_run(file), pictures.stimulus_ids)))
         except (Brain2PixError, OSError, ValueError) as error:
@@ -115,14 +151,15 @@ def with_runs_of_demo(notes: list[str], pictures: Pictures, demo: Path) -> Pictu
     return pictures
 
 
-def runs_to_add(folder: Path, subject: "Subject", stimulus_ids: "Sequence[str]") -> list[Run]:
+def runs_to_add(folder: Path, subject: "Subject", stimulus_ids: "Sequence[str]", split: str = TEST) -> list[Run]:
     """Read the runs of another folder, to be compared with those of an opened one.
 
     Parameters
     ----------
     folder : Path, a trained run that was decoded, the folder of the job that decoded it, or a demo
     subject : Subject, the opened one
-    stimulus_ids : sequence of str, the test images that are shown
+    stimulus_ids : sequence of str, the images that are shown
+    split : str, theirs
 
     Returns
     -------
@@ -135,13 +172,13 @@ def runs_to_add(folder: Path, subject: "Subject", stimulus_ids: "Sequence[str]")
     DataFormatError
         If it is about another subject, other voxels or other images.
     """
-    places = (folder / "results" / "reconstructions.npy", folder / "decode-test" / "results" / "reconstructions.npy")
+    places = (folder / "results" / "reconstructions.npy", folder / f"decode-{split}" / "results" / "reconstructions.npy")
     file = next((place for place in places if place.is_file()), folder / "results" / "reconstructions.npz")
     if not file.is_file():
         command = f"decode {folder}" if (folder / "model").is_dir() else "decode RUN"
         raise MissingDataError(
-            f"{folder} holds no reconstructions (decode-test/results/reconstructions.npy); choose a run that was decoded, "
-            f"or decode it first: brain2pix {command}"
+            f"{folder} holds no reconstructions (decode-{split}/results/reconstructions.npy); choose a run that was decoded, "
+            f"or decode it first: brain2pix {command}{'' if split == TEST else f' --split {split}'}"
         )
     _check_voxels(folder, subject)
     if file.suffix == ".npy":
@@ -171,8 +208,8 @@ def _read_decoded(file: Path, tests: Pictures) -> Pictures:
     place = {name: number for number, name in enumerate(tests.stimulus_ids)}
     absent = [name for name in names if name not in place]
     if absent:
-        raise DataFormatError(f"{file} holds {absent[0]!r}, which is no test image of the subject; decode its test split")
-    return Pictures(names, tests.stimuli[[place[name] for name in names]], (run,))
+        raise DataFormatError(f"{file} holds {absent[0]!r}, which is no {tests.split} image of the subject; decode its {tests.split} split")
+    return replace(tests, stimulus_ids=names, stimuli=tests.stimuli[[place[name] for name in names]], runs=(run,))
 
 
 def _read_demo(file: Path) -> Pictures:
@@ -233,7 +270,8 @@ def _aligned(run: Run, stimulus_ids: "Sequence[str]", names: "Sequence[str] | No
 def _scores_of(run: Run, names: "Sequence[str] | None" = None) -> ImageScores | None:
     """Scores of exactly these pictures: those beside them, those of an evaluation of the same run, or those in the cache."""
     folder = run.source.parent
-    places = [folder, folder.parent.parent / "evaluate-test" / "results", cached_scores(run.source)]
+    split = json_of(run.source.with_suffix(".json")).get("split") or TEST
+    places = [folder, folder.parent.parent / f"evaluate-{split}" / "results", cached_scores(run.source)]
     made = None
     for place in places:
         try:
@@ -266,7 +304,9 @@ def _check_voxels(folder: Path, subject: "Subject") -> None:
 
 def _check_images(file: Path, subject: "Subject", names: "Sequence[str]", size: int, stimuli: Any) -> None:
     """Refuse pictures of other images that have the same names, where the folder says which images it was made from."""
-    if isinstance(stimuli, str) and fingerprint(subject.images(names, size=size)) != stimuli:
+    from brain2pix.data.splits import pictures_of
+
+    if isinstance(stimuli, str) and fingerprint(pictures_of(subject, list(names), size)[0]) != stimuli:
         raise DataFormatError(
             f"{file} was made from other images than those of {subject.path}, though they have the same names; "
             "choose a run of the subject that is open"

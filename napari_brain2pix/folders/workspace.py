@@ -1,17 +1,31 @@
 """What a folder holds: a subject alone, a demo, or the run folder of a job with what was made of it. No Qt, no napari."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brain2pix.errors import Brain2PixError, DataFormatError, MissingDataError
-from napari_brain2pix.folders.pictures import Pictures, json_of, picture_places, read_pictures, read_test_images, with_runs_of_demo
+from napari_brain2pix.folders.pictures import (
+    TEST,
+    Pictures,
+    jobs_about,
+    json_of,
+    picture_places,
+    read_images,
+    read_pictures,
+    split_of_job,
+    splits_to_show,
+    with_runs_of_demo,
+)
 
 if TYPE_CHECKING:
     from brain2pix.arrays import RetinotopicMap
     from brain2pix.data.subject import Subject
+
+
+REPRODUCTION = "reproduce.json"  # in the folder of a paper's evaluation
 
 
 @dataclass(frozen=True)
@@ -37,14 +51,19 @@ class Workspace:
     model: Path | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def split(self) -> str:
+        """Split whose images are shown."""
+        return self.pictures.split
+
 
 def find_subject(path: Path) -> Path | None:
     """Dataset root that a path means; None if it is none of ours.
 
     Parameters
     ----------
-    path : Path, a demo folder, a dataset, its description file, one of its subject folders, or a run folder (its job names the subject, or
-        the run that does)
+    path : Path, a demo folder, a dataset, its description file, one of its subject folders, the folder of a reproduction, or a run folder
+        (its job names the subject, or the run that does)
     """
     if path.name == "dataset_description.json" and path.is_file():
         path = path.parent
@@ -52,6 +71,7 @@ def find_subject(path: Path) -> Path | None:
     if path.name.startswith("sub-"):
         candidates.append(path.parent)
     named = [job.get("params", {}).get("subject") for job in (json_of(path / "job.json"), json_of(trained_run(path) / "job.json"))]
+    named.append(json_of(path / REPRODUCTION).get("data"))
     candidates += [path / name for name in named if isinstance(name, str)]
     candidates += [folder.parent for folder in candidates if folder.name.startswith("sub-")]
     return next((folder for folder in candidates if (folder / "dataset_description.json").is_file()), None)
@@ -63,12 +83,13 @@ def trained_run(path: Path) -> Path:
     return path / run if isinstance(run, str) and (path / run).is_dir() else path
 
 
-def open_workspace(path: Path) -> Workspace:
+def open_workspace(path: Path, split: str | None = None) -> Workspace:
     """Open a demo folder, a run folder or a native subject folder.
 
     Parameters
     ----------
     path : Path
+    split : str or None, whose images are shown, if the subject has it; None: those of the job that is opened, else the test images
 
     Returns
     -------
@@ -90,32 +111,72 @@ def open_workspace(path: Path) -> Workspace:
             f"{path.name or path} holds no subject: expected dataset_description.json in it or in its subject/ folder; "
             "choose a native subject folder, or a folder made by `brain2pix demo`"
         )
-    subject = open_subject(root, path.name if path.name.startswith("sub-") else None)
+    subject = open_subject(root, _subject_name(path))
     notes: list[str] = list(subject.notes)
     beside = _results_folder(path, root)
     model = _find_model(beside)
-    tests = read_test_images(notes, subject)
-    maps, pictures = (_first(places) for places in (_map_places(path, beside, subject), picture_places(path, beside)))
-    shown = _try(notes, "maps", _read_map, maps, subject)
-    decoded = _try(notes, "reconstructions", read_pictures, pictures, tests)
-    if decoded is not None and beside is not None:
-        decoded = with_runs_of_demo(notes, decoded, beside)
-    if beside is not None and (beside / "job.json").is_file():
+    maps = _first(_map_places(path, beside, subject))
+    shown = _with_accuracy(notes, _try(notes, "maps", _read_map, maps, subject), beside, subject)
+    known = splits_to_show(subject)
+    wanted = split if split in known else split_of_job(path)
+    shown_pictures, pictures = _pictures(notes, path, beside, subject, wanted if wanted in known else next(iter(known), TEST))
+    if beside is not None and (beside / REPRODUCTION).is_file():
+        notes.append(_of_reproduction(beside))
+    elif beside is not None and (beside / "job.json").is_file():
         notes += _what_is_missing(beside, model, maps, pictures)
     return Workspace(
         folder=beside or root,
         subject=subject,
         subject_folder=root,
-        pictures=decoded or tests,
+        pictures=shown_pictures,
         map=shown,
         model=model,
         notes=tuple(notes),
     )
 
 
+def with_split(workspace: Workspace, split: str) -> Workspace:
+    """Give the same workspace with the images of another split, and what was made of them."""
+    notes: list[str] = []
+    beside = None if workspace.folder == workspace.subject_folder else workspace.folder
+    pictures, _ = _pictures(notes, workspace.folder, beside, workspace.subject, split)
+    return replace(workspace, pictures=pictures, notes=(*workspace.notes, *notes))
+
+
+def _pictures(notes: list[str], path: Path, beside: Path | None, subject: "Subject", split: str) -> tuple[Pictures, Path | None]:
+    """Images of a split with their reconstructions, and the file that holds these."""
+    images, model = read_images(notes, subject, split), _find_model(beside)
+    own = [] if model is None else picture_places(model.parent, model.parent, split)  # of a demo, whose runs lie in it
+    file = _first([*picture_places(path, beside, split), *own])
+    decoded = _try(notes, "reconstructions", read_pictures, file, images)
+    if decoded is None:
+        return images, file
+    return (decoded if beside is None else with_runs_of_demo(notes, decoded, beside)), file
+
+
+def _with_accuracy(notes: list[str], found: "RetinotopicMap | None", beside: Path | None, subject: "Subject") -> "RetinotopicMap | None":
+    """Add to a map how well an evaluation found voxels to be predicted; a map of that alone where there are no receptive fields."""
+    from brain2pix.data.voxel_accuracy import with_voxel_accuracy
+
+    for folder in [] if beside is None else [job / "results" for job in jobs_about(beside, "evaluate-test")]:
+        try:
+            found = with_voxel_accuracy(found, folder, subject)
+        except (Brain2PixError, OSError, ValueError) as error:
+            notes.append(f"The accuracy of voxels in {folder} cannot be shown: {error}")
+    return found
+
+
+def _subject_name(path: Path) -> str | None:
+    """Which subject of its dataset a path means; None where it does not say."""
+    if path.name.startswith("sub-"):
+        return path.name
+    data, asked = json_of(path / REPRODUCTION).get("data"), json_of(trained_run(path) / "job.json").get("params", {}).get("subject_name")
+    return Path(data).name if isinstance(data, str) else asked if isinstance(asked, str) else None
+
+
 def _results_folder(path: Path, root: Path) -> Path | None:
-    """Folder of models and results: the demo around a subject, or the run that was opened; None for a bare subject."""
-    if root == path / "subject":
+    """Folder of models and results: the demo around a subject, the run or the reproduction that was opened; None for a bare subject."""
+    if root == path / "subject" or (path / REPRODUCTION).is_file():
         return path
     if (path / "job.json").is_file():
         return trained_run(path)
@@ -130,7 +191,8 @@ def _map_places(path: Path, beside: Path | None, subject: "Subject") -> list[Pat
         imported = imported_maps(subject.path)
         return [] if imported is None else [imported]
     own = [path / "results"] if json_of(path / "job.json").get("kind") == "maps" else []
-    return [*own, beside / "maps" / "results", beside / "decoder_maps" / "results", beside / "maps"]
+    jobs = [job / "results" for name in ("maps", "decoder_maps") for job in jobs_about(beside, name)]
+    return [*own, *jobs, beside / "maps"]
 
 
 def _first(places: list[Path]) -> Path | None:
@@ -152,6 +214,19 @@ def _what_is_missing(run: Path, model: Path | None, maps: Path | None, pictures:
         for what, button, command, there in parts
         if there is None
     ]
+
+
+def _of_reproduction(folder: Path) -> str:
+    """Say how the reproduction of a folder stands, and where its runs and its report are."""
+    from brain2pix.compute.reproduce.folder import read_overview
+
+    try:
+        found = read_overview(folder)
+    except DataFormatError as error:
+        return str(error)
+    cells = f"{found.n_finished} of {len(found.cells)} cells are finished"
+    report = f"the report is {found.report}" if found.report else "there is no report yet"
+    return f"Evaluation of {found.method}, plan {found.plan}: {cells}, {report}. The step Train shows the cells and opens their runs."
 
 
 def _try(notes: list[str], what: str, read: Any, path: Path | None, *arguments: Any) -> Any:

@@ -27,6 +27,7 @@ from napari_brain2pix.widgets._parts import Note, Section
 ITEMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "map": ("The map shown now, on cortex", ("maps",)),
     "maps": ("All maps, and the coverage of the visual field", ("maps", "coverage")),
+    "accuracy": ("How well responses are predicted, beside the noise ceiling", ("accuracy",)),
     "reconstructions": ("Stimuli and reconstructions, with scores", ("reconstructions",)),
     "stimulation": ("The stimulation shown now", ("stimulation",)),
     "canvas": ("The canvas as it is (PNG)", ()),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_brain2pix.widgets.stimulate import StimulatePanel
 
 NOTHING = {"region": None, "mode": "add", "amplitude": 0.0}  # responses as they are
-BASE = ("stimulus_id", "repeat")
+BASE = ("stimulus_id", "repeat", "split")
 PLACE = (*BASE, "region", "areas")  # an answer about another place is out of date; one about another amplitude is on the way
 
 

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from brain2pix.data.image_scores import SCORES
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.children.comparison import MOST, SORTS, written
+from napari_brain2pix.folders.pictures import splits_to_show
 from napari_brain2pix.widgets._parts import Note, Notice, Section
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ TITLE, FIRST_SCORE = 1, 2  # columns; the first holds the mark
 WIDTHS = (26, 0, 44, 50, 66)  # px, of the columns; the title takes what is left
 NO_SUBJECT = "Open a subject first (step Data)."
 NO_MODEL = "No trained model here: train one first (step Train), or open a trained run or the folder of a demo."
-NOT_YET = "The test images have not been reconstructed with this model yet."
+NOT_YET = "The {split} images have not been reconstructed with this model yet."
 
 
 class DecodePanel(QWidget):
@@ -44,7 +45,7 @@ class DecodePanel(QWidget):
 
     Signals
     -------
-    decode_wanted : the user wants the test images reconstructed with the model that is open
+    decode_wanted : the user wants the images of the split reconstructed with the model that is open
 
     Parameters
     ----------
@@ -59,6 +60,7 @@ class DecodePanel(QWidget):
         self.state, self.comparison = state, comparison
         self.about, self.empty, self.means, self.count = Note(), Note(NO_SUBJECT), Note(), Note()
         self.decode_button = QPushButton("Reconstruct")
+        self.split = QComboBox()
         self.runs = QTreeWidget()
         self.marks: dict[str, QCheckBox] = {}  # of the runs whose pictures are shown
         self.add_button, self.score_button = QPushButton("Add run…"), QPushButton("Score these")
@@ -73,8 +75,8 @@ class DecodePanel(QWidget):
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(10)
-        tests, self._compared, self._ordered = Section("Test images"), Section("Compared runs"), Section("Pictures at the bottom")
-        for widget in (self.about, self.empty, self.decode_button):
+        tests, self._compared, self._ordered = Section("Images"), Section("Compared runs"), Section("Pictures at the bottom")
+        for widget in (self.split, self.about, self.empty, self.decode_button):
             tests.body.addWidget(widget)
         row = QHBoxLayout()
         row.addWidget(self.add_button)
@@ -97,11 +99,13 @@ class DecodePanel(QWidget):
             self.score.setItemData(self.score.count() - 1, score.meaning, Qt.ItemDataRole.ToolTipRole)
         for name, title in SORTS.items():
             self.sort.addItem(title, name)
-        for widget, name in ((self.score, "Score"), (self.sort, "Order"), (self.filter, "Text in the name of a test image")):
+        named = ((self.split, "Split"), (self.score, "Score"), (self.sort, "Order"), (self.filter, "Text in the name of an image"))
+        for widget, name in named:
             widget.setAccessibleName(name)
+        self.split.setToolTip("Whose responses are decoded: those to the images of this split")
         self.filter.setPlaceholderText("text in the name of an image")
         self.filter.setClearButtonEnabled(True)
-        self.decode_button.setToolTip("Reconstruct the test images from their responses, in the background")
+        self.decode_button.setToolTip("Reconstruct these images from their responses, in the background")
         self.add_button.setToolTip("Compare with another trained run of this subject that was decoded, or with another demo of it")
         self.score_button.setToolTip(
             "Score every reconstruction of the runs without scores, in the background; their folders stay as they are"
@@ -139,7 +143,9 @@ class DecodePanel(QWidget):
         self.comparison.ordered.connect(self._show_count)
         self.comparison.scoring.connect(self._show_scoring)
         self.comparison.said.connect(self._say)
+        self.split.activated.connect(self._choose_split)
         self.state.opened.connect(self._show)
+        self.state.split_changed.connect(self._show)
 
     # -- what is shown
 
@@ -147,14 +153,13 @@ class DecodePanel(QWidget):
     def _show(self, workspace: "Workspace") -> None:
         with QSignalBlocker(self.filter):
             self.filter.clear()
-        subject, n_images = workspace.subject, len(workspace.pictures.stimulus_ids)
-        shown = subject.trials.loc[subject.trials["split"] == "test", "stimulus_id"].value_counts()
-        low, high = (int(shown.min()), int(shown.max())) if len(shown) else (0, 0)
-        repeats = f"{low}" if low == high else f"{low} to {high}"
-        kind = "simulated" if subject.simulated else "measured"
-        held = f"{n_images:,} images of the test split, none used in training."
-        from_what = f" Reconstructions are made from the mean of the {repeats} {kind} responses to each." if high else ""
-        self.about.say(held + from_what if n_images else "This subject has no test images.")
+        splits = splits_to_show(workspace.subject)
+        with QSignalBlocker(self.split):
+            self.split.clear()
+            self.split.addItems(splits)
+            self.split.setCurrentText(workspace.split)
+        self.split.setVisible(len(splits) > 1)
+        self.about.say(about_images(workspace))
         self._show_runs()
 
     @guarded
@@ -164,7 +169,7 @@ class DecodePanel(QWidget):
         trained = workspace is not None and workspace.model is not None
         decoded = workspace is not None and workspace.pictures.reconstructions is not None
         self.empty.setVisible(not decoded)
-        self.empty.say(NO_SUBJECT if workspace is None else NOT_YET if trained else NO_MODEL)
+        self.empty.say(NO_SUBJECT if workspace is None else NOT_YET.format(split=workspace.split) if trained else NO_MODEL)
         self.decode_button.setVisible(trained and not decoded)
         self._compared.setVisible(workspace is not None)
         self._ordered.setVisible(workspace is not None)
@@ -209,7 +214,7 @@ class DecodePanel(QWidget):
                 continue
             bounds = f", 95 % {written(score, mean.low)} .. {written(score, mean.high)} over photographs" if mean.low is not None else ""
             chance = written(score, run.scores.chance(score))
-            n = len(run.scores.stimulus_ids)
+            n = run.scores.n_scored
             item.setToolTip(column, f"{SCORES[score].title}: mean {written(score, mean.value)}{bounds}; chance {chance}; N {n} images")
         return item
 
@@ -228,12 +233,14 @@ class DecodePanel(QWidget):
     def _show_means(self) -> None:
         scored = next((run.scores for run in self.comparison.runs.values() if run.scores is not None), None)
         if scored is None:
-            self.means.say("" if not self.comparison.runs else "Not scored yet: press Score these.")
+            lacking = not set(self.comparison.pictures.stimulus_ids) - self.comparison.pictures.without_picture
+            why = "No scores: no stimulus of this split has a picture." if lacking else "Not scored yet: press Score these."
+            self.means.say("" if not self.comparison.runs else why)
+            self.score_button.setVisible(bool(self.comparison.unscored) and not lacking)
             return
         photos = "one photograph" if scored.n_photos == 1 else f"{scored.n_photos:,} photographs"
-        self.means.say(
-            f"Means over N = {len(scored.stimulus_ids):,} test images from {photos}. 95 % intervals and definitions: rest the mouse there."
-        )
+        n_images = f"{scored.n_scored:,} {self.comparison.pictures.split} images"
+        self.means.say(f"Means over N = {n_images} from {photos}. 95 % intervals and definitions: rest the mouse there.")
 
     @guarded
     def _show_count(self) -> None:
@@ -288,6 +295,10 @@ class DecodePanel(QWidget):
         self.comparison.start_scoring()
 
     @guarded
+    def _choose_split(self) -> None:
+        self.state.set_split(self.split.currentText())
+
+    @guarded
     def _choose_score(self) -> None:
         self.comparison.set_score(self.score.currentData())
 
@@ -298,6 +309,27 @@ class DecodePanel(QWidget):
     @guarded
     def _find(self, text: str) -> None:
         self.comparison.set_text(text)
+
+
+def about_images(workspace: "Workspace") -> str:
+    """Say which images are shown, whether training saw them, and which responses they are reconstructed from."""
+    subject, pictures, split = workspace.subject, workspace.pictures, workspace.split
+    n_images = len(pictures.stimulus_ids)
+    if not n_images:
+        return f"This subject has no {split} images."
+    splits, shown = subject.trials["split"], subject.trials["stimulus_id"]
+    n_trained = len(set(shown[splits == "train"]) & set(pictures.stimulus_ids))
+    trained = f"{n_trained:,} of them used in training" if n_trained else "none used in training"
+    words = [f"{n_images:,} images of the {split} split, {trained}."]
+    if pictures.without_picture:
+        words.append(f"{len(pictures.without_picture):,} have no picture: nothing is compared with them.")
+    repeats = shown[splits == split].value_counts()
+    if len(repeats):
+        low, high = int(repeats.min()), int(repeats.max())
+        kind = "simulated" if subject.simulated else "measured"
+        each = f"the mean of the {low if low == high else f'{low} to {high}'}" if high > 1 else "the one"
+        words.append(f"Reconstructions are made from {each} {kind} response{'s' * (high > 1)} to each.")
+    return " ".join(words)
 
 
 class _Mark(QCheckBox):

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from brain2pix.compute.reproduce.folder import is_reproduction
 from brain2pix.training.run_folder import RunFolder
 from napari_brain2pix import _sample_data as sample
 from napari_brain2pix._commands import COMMANDS, bind_keys, keys_table
@@ -43,9 +44,11 @@ from napari_brain2pix.widgets.head import SubjectHead
 from napari_brain2pix.widgets.jobs import JobsPanel
 from napari_brain2pix.widgets.log import LogPanel
 from napari_brain2pix.widgets.maps import MapsPanel
+from napari_brain2pix.widgets.reproduce import ReproducePage
 from napari_brain2pix.widgets.steps import StepBar
 from napari_brain2pix.widgets.stimulate import StimulatePanel
 from napari_brain2pix.widgets.train import TrainPanel
+from napari_brain2pix.widgets.train_step import TrainStep
 from napari_brain2pix.widgets.views import ViewBar
 
 if TYPE_CHECKING:
@@ -107,6 +110,8 @@ class BrainDock(QWidget):
         self.views = ViewBar(self.state, self.scene)
         self.data = DataPanel(self.state, self.maker)
         self.train = TrainPanel(self.state, self.runner, self.devices)
+        self.reproducing = ReproducePage(self.state, self.runner, self.devices)
+        self.train_step = TrainStep(self.state, self.train, self.reproducing)
         self.maps = MapsPanel(self.state, self.scene)
         self.painter = Painter(viewer, self.state, self)
         self.stimulate = StimulatePanel(self.state, self.painter)
@@ -146,7 +151,7 @@ class BrainDock(QWidget):
             box.addWidget(widget)
         box.addWidget(self.stack, 1)
         self._add_page("data", self.data)
-        self._add_page("train", self.train)
+        self._add_page("train", self.train_step)
         self._add_page("maps", self.maps)
         self._add_page("decode", self.decode)
         self._add_page("stimulate", self.stimulate)
@@ -181,7 +186,8 @@ class BrainDock(QWidget):
         self.engine.connected.connect(self._get_pictures_there)
         self.engine.standing_changed.connect(self._get_pictures_here)
         self.news.ended.connect(self._job_ended)
-        self.jobs.show_wanted.connect(self.open)
+        self.jobs.show_wanted.connect(self._show_wanted)
+        self.reproducing.open_wanted.connect(self.open)
         self.jobs.train_wanted.connect(self._turn_to_training)
         self.maps.maps_wanted.connect(self._make_maps)
         self.decode.decode_wanted.connect(self._reconstruct)
@@ -197,6 +203,14 @@ class BrainDock(QWidget):
     def open(self, folder: Any) -> None:
         """Open a subject or demo folder; problems are shown in the dock."""
         self.state.open(Path(folder))
+
+    @guarded
+    def _show_wanted(self, folder: str) -> None:
+        """Open the run of a job; an evaluation is shown beside the subject that is open."""
+        if self.state.workspace is not None and is_reproduction(Path(folder)):
+            self.train_step.show_reproduction(Path(folder))
+        else:
+            self.open(folder)
 
     @guarded
     def _open_files(self, files: list[str]) -> None:
@@ -386,9 +400,9 @@ class BrainDock(QWidget):
 
     @guarded
     def _reconstruct(self) -> None:
-        trained = self._trained()
-        if trained is not None:
-            self.runner.start(decode_job(trained))
+        trained, workspace = self._trained(), self.state.workspace
+        if trained is not None and workspace is not None:
+            self.runner.start(decode_job(trained, workspace.split))
 
     def _trained(self) -> Path | None:
         """Run folder of the model that is open."""
@@ -501,6 +515,7 @@ class BrainDock(QWidget):
         self.painter.close()
         self.maker.stop()
         self.data.shut_down()
+        self.reproducing.shut_down()
         self.devices.stop()
         if self.export_dialog is not None:
             self.export_dialog.shut_down()

@@ -35,6 +35,7 @@ REMEDIES = {
     "no maps yet": "make them in step 3",
     "no reconstructions yet": "make them in step 4",
     "no scores yet": "press “Score these” in step 4, or run: brain2pix evaluate RUN",
+    "no accuracy of an encoder yet": "make maps in step 3, or run: brain2pix evaluate RUN",
     "nothing is stimulated": "choose a region in step 5",
     "no trained model": "train one in step 2",
 }

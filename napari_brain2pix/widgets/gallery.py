@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxL
 from napari_brain2pix._guard import guarded, guarded_paint, painting
 from napari_brain2pix._state import MEAN
 from napari_brain2pix.brain.selection import field_circles
+from napari_brain2pix.folders.pictures import TEST
 from napari_brain2pix.widgets._parts import paint_fields, pixmap_of
 from napari_brain2pix.widgets._thumbnails import PairModel, PairView
 from napari_brain2pix.widgets.zoom import ZoomWindow
@@ -119,6 +120,7 @@ class Gallery(QWidget):
         self.zoom_button.clicked.connect(self._enlarge)
         comparison.ordered.connect(self._order)
         state.opened.connect(self._show)
+        state.split_changed.connect(self._show)
         state.base_changed.connect(self._show_base)
         state.selection_changed.connect(self._show_selection)
         self._clear("Open a subject")
@@ -160,10 +162,12 @@ class Gallery(QWidget):
         self._quiet = False
         self._mark(self.state.base)
         total, shown = len(self.comparison.pictures.stimulus_ids), len(self.comparison.rows)
-        number = f"{total:,}, none used in training" if shown == total else f"{shown:,} of {total:,}; the rest is filtered out"
+        pictures = self.comparison.pictures
+        whole = f"{total:,}, none used in training" if pictures.split == TEST else f"{total:,}"
+        number = whole if shown == total else f"{shown:,} of {total:,}; the rest is filtered out"
         lead = self.comparison.leading
         pair = f" · stimulus | {lead.title}" if lead is not None else ""
-        self.heading.setText(f"<b>Test images</b> <small>{number}{pair}</small>")
+        self.heading.setText(f"<b>{pictures.title}</b> <small>{number}{pair}</small>")
         self.heading.setToolTip(f"{number}{pair}\n{lead.about if lead is not None else ''}".strip())
 
     def _mark(self, base: str) -> None:
@@ -198,6 +202,8 @@ class Gallery(QWidget):
         self._base = None
         if row < 0:
             self.pictures["stimulus"].show_picture(None, "mean response, no stimulus" if base == MEAN else "", "no single stimulus")
+        elif base in pictures.without_picture:
+            self.pictures["stimulus"].show_picture(None, base, "no picture: it was imagined")
         else:
             self.pictures["stimulus"].show_picture(pictures.stimuli[row], base)
         self._show_first_reconstruction(workspace, row)

@@ -63,6 +63,7 @@ class JobList(QWidget):
     Signals
     -------
     chosen : str, folder of the job that the user wants to see
+    opened : str, folder of a job that was double-clicked
     forgotten : the job that is shown was taken off the list
 
     Parameters
@@ -72,6 +73,7 @@ class JobList(QWidget):
     """
 
     chosen = Signal(str)
+    opened = Signal(str)
     forgotten = Signal()
 
     def __init__(self, state: "State", engine: "EngineThread") -> None:
@@ -85,6 +87,7 @@ class JobList(QWidget):
         self._lay_out()
         engine.table.connect(self.show_rows)
         self.list.currentItemChanged.connect(self._choose)
+        self.list.itemDoubleClicked.connect(self._open)
         self.forget_button.clicked.connect(self._forget)
         key = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.list, context=Qt.ShortcutContext.WidgetShortcut)
         key.activated.connect(self._forget)
@@ -162,6 +165,10 @@ class JobList(QWidget):
     def _choose(self, item: QListWidgetItem | None) -> None:
         if item is not None:
             self.chosen.emit(item.data(FOLDER))
+
+    @guarded
+    def _open(self, item: QListWidgetItem) -> None:
+        self.opened.emit(item.data(FOLDER))
 
     @guarded
     def _forget(self) -> None:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from brain2pix.compute.device import batch_settings
+from brain2pix.compute.reproduce.folder import REPORT
 from brain2pix.compute.spec import JobSpec
 from brain2pix.events import Failed, Finished, Message, Metric, Preview, Started
 from brain2pix.training.run_folder import RunFolder
@@ -27,6 +28,7 @@ from napari_brain2pix.children.checks import free_folder
 from napari_brain2pix.children.follow_up import decode_job, has_maps, has_pictures, maps_job, run_of, trained_run_of
 from napari_brain2pix.children.jobs import RESUMABLE
 from napari_brain2pix.children.record import duration
+from napari_brain2pix.children.reproducing import open_report
 from napari_brain2pix.children.table import title_of
 from napari_brain2pix.widgets._parts import Note, Notice
 from napari_brain2pix.widgets.job_list import JobList
@@ -64,7 +66,7 @@ class JobsPanel(QWidget):
     Signals
     -------
     train_wanted : the user wants to start a training
-    show_wanted : str, folder of a finished run, to be opened in the window
+    show_wanted : str, folder of a finished run or of an evaluation, to be opened in the window
 
     Parameters
     ----------
@@ -87,6 +89,7 @@ class JobsPanel(QWidget):
         self.stop_button, self.resume_button = QPushButton("Stop"), QPushButton("Resume")
         self.show_button, self.train_button = QPushButton("Show it"), QPushButton("Train…")
         self.maps_button, self.decode_button = QPushButton("Make maps"), QPushButton("Reconstruct")
+        self.report_button = QPushButton("Open report")
         self.notice = Notice()
         self.plot = LossPlot(state)
         self.picture = _Preview()
@@ -133,7 +136,7 @@ class JobsPanel(QWidget):
     def _buttons(self) -> tuple[tuple[QPushButton, ...], ...]:
         # the button of the notice too: beside its words there is no room
         return (
-            (self.notice.button, self.maps_button, self.decode_button),
+            (self.notice.button, self.maps_button, self.decode_button, self.report_button),
             (self.stop_button, self.resume_button, self.show_button, self.train_button),
         )
 
@@ -144,12 +147,14 @@ class JobsPanel(QWidget):
         self.list.engine.table.connect(self._show_facts)
         self.list.chosen.connect(self._choose)
         self.list.forgotten.connect(self.runner.clear)
+        self.list.opened.connect(self._open_chosen)
         self.stop_button.clicked.connect(self._stop)
         self.resume_button.clicked.connect(self._resume)
         self.show_button.clicked.connect(self._open)
         self.train_button.clicked.connect(self.train_wanted)
         self.maps_button.clicked.connect(self._make_maps)
         self.decode_button.clicked.connect(self._reconstruct)
+        self.report_button.clicked.connect(self._open_report)
         self.notice.button.clicked.connect(self._retry)
 
     # -- what is shown
@@ -173,15 +178,17 @@ class JobsPanel(QWidget):
         there = self.runner.folder is not None
         place = f" · {self.runner.folder.name}" if self.runner.folder is not None else ""
         self.standing.say(f"{WORDS.get(standing, standing)}{place}" if there else self._advice())
-        for widget in (self.plot, self.log):
-            widget.setVisible(there)
+        evaluation = self.runner.job.get("kind") == "reproduce"  # has cells to show before its end, and no losses
+        self.plot.setVisible(there and not evaluation)
+        self.log.setVisible(there)
         self.picture.setVisible(self.picture.file is not None)
         self.bar.setVisible(self.runner.busy)
         self.stop_button.setVisible(self.runner.busy)
         self.stop_button.setText("Stop now" if standing == "stopping" else "Stop")
         self.resume_button.setVisible(standing in (*RESUMABLE, "new"))
         self.resume_button.setText(AGAIN.get(standing, "Resume"))
-        self.show_button.setVisible(standing == "finished")
+        self.show_button.setVisible(standing == "finished" or (there and evaluation))
+        self.report_button.setVisible(evaluation and self._report is not None)
         trained = trained_run_of(self.runner.folder) if not self.runner.busy else None
         self.maps_button.setVisible(trained is not None and not has_maps(trained))
         self.decode_button.setVisible(trained is not None and not has_pictures(trained))
@@ -267,6 +274,22 @@ class JobsPanel(QWidget):
     def _open(self) -> None:
         if self.runner.folder is not None:
             self.show_wanted.emit(str(run_of(self.runner.folder)))
+
+    @guarded
+    def _open_chosen(self, folder: str) -> None:
+        self.runner.show(Path(folder))
+        if not self.show_button.isHidden():
+            self._open()
+
+    @property
+    def _report(self) -> Path | None:
+        report = self.runner.folder / REPORT if self.runner.folder is not None else None
+        return report if report is not None and report.is_file() else None
+
+    @guarded
+    def _open_report(self) -> None:
+        if self._report is not None:
+            open_report(self._report)
 
     @guarded
     def _make_maps(self) -> None:

@@ -10,6 +10,7 @@ from brain2pix.errors import MissingDataError
 from napari_brain2pix._guard import guarded
 from napari_brain2pix._state import MEAN, RECORDED
 from napari_brain2pix.children.stimulation import describe_badge, describe_share
+from napari_brain2pix.folders.pictures import TEST, splits_to_show
 from napari_brain2pix.widgets._distance import DistanceBadge
 from napari_brain2pix.widgets._parts import Choice, Note, Notice, NumberSlider, Section
 from napari_brain2pix.widgets.region import RegionPicker
@@ -183,7 +184,8 @@ class StimulatePanel(QWidget):
             return
         ids = workspace.pictures.stimulus_ids
         self._image = base if base != MEAN else self._image or (ids[0] if ids else "")
-        n_repeats = int((workspace.subject.trials["stimulus_id"] == self._image).sum())
+        trials = workspace.subject.trials
+        n_repeats = int(((trials["stimulus_id"] == self._image) & (trials["split"] == workspace.split)).sum())
         with QSignalBlocker(self.base):
             self.base.clear()
             self.base.addItem(
@@ -285,12 +287,19 @@ class StimulatePanel(QWidget):
         else:
             self.wanted.emit(self.request())
 
+    @property
+    def _split(self) -> str | None:
+        """Split of the trials that are the base; None for the test images and the mean of training, where no other is meant."""
+        workspace = self.state.workspace
+        return None if workspace is None or self.state.base == MEAN or workspace.split == TEST else workspace.split
+
     def request(self) -> dict[str, Any]:
         """Say what to ask the live decoder for now."""
         state = self.state
         return {
             "stimulus_id": state.base,
             "repeat": state.repeat,
+            "split": self._split,
             "region": state.region.text,
             "areas": {name: mask.nonzero()[0].tolist() for name, mask in state.extra.items() if state.mentions(name)},
             "mode": self.mode.current,
@@ -341,6 +350,8 @@ class StimulatePanel(QWidget):
             raise MissingDataError(f"{file.name} starts from {what}, which this subject has not; open the subject that it was made with")
         self._quiet = True
         try:
+            if record.base != MEAN and (record.split or TEST) in splits_to_show(workspace.subject):
+                self.state.set_split(record.split or TEST)
             self.state.set_base(record.base, record.repeat)
             self.state.set_region(self._region_of(record, info))
             self.mode.set_current(record.mode)

@@ -3,20 +3,29 @@
 import json
 import re
 import shutil
+from functools import partial
 from html.parser import HTMLParser
 
+import imageio.v3 as imageio
+import numpy as np
 import pandas as pd
 import pytest
 
 from brain2pix.cli._main import run_arguments
+from brain2pix.compute.jobs import reproduce as jobs_reproduce
+from brain2pix.compute.reproduce.folder import make_ready, read_overview
 from brain2pix.compute.reproduce.plans import Plan, variants_of
-from brain2pix.compute.reproduce.prepare import Request, prepare
+from brain2pix.compute.reproduce.prepare import prepare
 from brain2pix.compute.reproduce.run import check_weights, claim, write_report
+from brain2pix.compute.runner import run_job, run_state
 from brain2pix.compute.sweep import InThisProcess, run_sweep
-from brain2pix.compute.sweep_cells import missing_jobs, standings
-from brain2pix.errors import MissingDataError
+from brain2pix.compute.sweep_cells import Standing, missing_jobs, standings
+from brain2pix.config.base import build
+from brain2pix.config.reproduce import ReproduceParams
+from brain2pix.errors import ComputeError, MissingDataError
 from brain2pix.evaluation.report import read_lines
-from brain2pix.events import CancelToken, Message
+from brain2pix.events import CancelToken, Message, Metric, Progress
+from brain2pix.training.run_folder import RunFolder
 
 QUICK = {"encoder.n_steps": 3, "encoder.check_every": 3, "decoder.n_steps": 3, "encoder.solve_every": 0}
 HOSTILE = "<script>alert('x')</script> & \"<img src=x onerror=alert(1)>\" $\\frac{1}$"
@@ -59,15 +68,19 @@ def quick_plan():
     return Plan("quick", "gaziv", "tiny", QUICK, (full, supervised), runs=2, folds=0, regions=("LVC", "HVC", "VC"), maps=False)
 
 
+def asked(data, method="gaziv", **more):
+    return build(ReproduceParams, {"subject": data, "method": method, "device": "cpu", **more})
+
+
 class Reproduced:
     """A reproduction in a folder."""
 
     def __init__(self, data, out):
-        self.request = Request("gaziv", data, out, device="cpu")
+        self.params = asked(data)
         self.out = out
 
     def prepare(self):
-        made = prepare(self.request, quick_plan())
+        made = prepare(self.params, self.out, quick_plan())
         claim(made)
         return made
 
@@ -200,6 +213,91 @@ def test_stopped_before_it_began_goes_on(tiny_subject, tmp_path):
     assert len(made.missing()) == 4
 
 
+def quick_job(monkeypatch, data, out, **more):
+    """Run the job of a reproduction with the quick plan in this process."""
+    monkeypatch.setattr(jobs_reproduce, "prepare_reproduction", partial(prepare, plan=quick_plan()))
+    events = []
+    return run_job(make_ready(asked(data, **more), out, data / "sub-01"), events.append), events
+
+
+def test_the_job_is_stopped_by_its_folder_names_what_fails_and_goes_on(tiny_subject, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr(jobs_reproduce, "_TELL_S", 0.0)
+    begun = InThisProcess._run
+
+    def stop_in_the_second_cell(self, job, after):
+        done = {folder.parent for folder, found in self._known.items() if found.state == "finished"}
+        if done and job.name == "train":
+            (out / "CANCEL").touch()
+        return begun(self, job, after)
+
+    def break_the_second_seed(self, job, after):
+        return Standing("failed", "it broke") if "seed1" in str(job.folder) else begun(self, job, after)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InThisProcess, "_run", stop_in_the_second_cell)
+        outcome, events = quick_job(monkeypatch, tiny_subject, out)
+    assert outcome == "cancelled" and run_state(RunFolder(out)) == "cancelled"
+    before = read_overview(out)
+    assert "running" not in before.counts() and 0 < before.n_finished < len(before.cells) == 4 and before.report is None
+    told = [(event.total, event.label) for event in events if isinstance(event, Progress)]
+    assert {total for total, _ in told} == {4} and any(re.search(r": train, .*encoder.* of ", label) for _, label in told)
+    assert not any(isinstance(event, Metric) for event in events), "the steps of the trainings are in their own folders"
+    done = [cell.run.parent for cell in before.cells if cell.state == "finished"]
+    kept = {file: file.stat().st_mtime_ns for cell in done for file in cell.rglob("*") if file.is_file()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InThisProcess, "_run", break_the_second_seed)
+        with pytest.raises(ComputeError, match=r"3 finished, 1 failed of 4 cells: .*seed1.*: train: it broke. The report has the others"):
+            quick_job(monkeypatch, tiny_subject, out)
+    assert run_state(RunFolder(out)) == "failed" and "it broke" in RunFolder(out).read_status()["error"]
+    assert read_overview(out).report is not None and read_overview(out).n_finished == 3
+
+    assert quick_job(monkeypatch, tiny_subject, out)[0] == "finished"
+    after = read_overview(out)
+    assert after.n_finished == 4 and after.left_s() == 0
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept, "what was finished is not touched"
+
+
+def test_the_dataset_and_the_folder_of_its_subject_give_the_same_cells(tiny_subject, tmp_path):
+    made = [
+        prepare(asked(place, **more), tmp_path)
+        for place, more in ((tiny_subject, {}), (tiny_subject / "sub-01", {}), (tiny_subject, {"subject_name": "01"}))
+    ]
+    assert len({tuple(cell.id for cell in each.cells) for each in made}) == 1
+
+
+@pytest.mark.parametrize(
+    ("gallery", "column", "message"),
+    [
+        ("nowhere", "category", "nowhere is not a folder"),
+        ("empty", "category", "has 0 sub-folders with pictures"),
+        ("wrong", "category", "no stimulus of split 'category_test' has a class of the gallery"),
+        ("procedural", "colour", "has no column 'colour' with classes"),
+    ],
+)
+def test_a_gallery_that_cannot_be_used_is_refused_before_anything_runs(tiny_subject, tmp_path, capsys, gallery, column, message):
+    (tmp_path / "empty").mkdir()
+    for name in ("chair", "ship"):
+        (tmp_path / "wrong" / name).mkdir(parents=True)
+        imageio.imwrite(tmp_path / "wrong" / name / "1.png", np.zeros((8, 8, 3), dtype=np.uint8))
+    folder = gallery if gallery == "procedural" else str(tmp_path / gallery)
+    command = [
+        "reproduce",
+        "gaziv",
+        str(tiny_subject),
+        str(tmp_path / "out"),
+        "--gallery",
+        folder,
+        "--class-column",
+        column,
+        "--device",
+        "cpu",
+    ]
+    assert run_arguments(command) == 1
+    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_a_hostile_name_is_text(tiny_copy, tmp_path):
     file = tiny_copy / "dataset_description.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"Name": HOSTILE}))
@@ -209,7 +307,7 @@ def test_a_hostile_name_is_text(tiny_copy, tmp_path):
 
 
 def test_paper_needs_its_weights(tiny_subject, tmp_path):
-    made = prepare(Request("gaziv", tiny_subject, tmp_path / "out", plan="paper", device="cpu"))
+    made = prepare(asked(tiny_subject, plan="paper"), tmp_path / "out")
     with pytest.raises(MissingDataError, match=r"vgg16-397923af\.pth.*vgg19.*--plan short"):
         check_weights(made)
     assert not (tmp_path / "out").exists()
@@ -237,7 +335,7 @@ def test_the_folder_of_something_else(tiny_subject, tmp_path, capsys, prepared, 
         out.mkdir()
         (out / "thesis.txt").write_text("mine")
     elif prepared == "other":
-        claim(prepare(Request("gaziv", tiny_subject, out, device="cpu")))
+        claim(prepare(asked(tiny_subject), out))
     else:
         out.write_text("mine")
     assert run_arguments(["reproduce", "beliy", str(tiny_subject), str(out), "--device", "cpu"]) == 1

@@ -5,13 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from brain2pix.cli._options import Device
+from brain2pix.cli._options import Device, absolute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from brain2pix.compute.reproduce.prepare import Reproduction
-    from brain2pix.compute.sweep_cells import Standing
 
 
 def reproduce(
@@ -37,56 +34,45 @@ def reproduce(
 
     Writes OUT/report.html, scores.tsv, statistics.tsv and orderings.tsv. The same command goes on where it stopped.
     """
-    from brain2pix.cli._job import STOPPED, with_progress
-    from brain2pix.compute.reproduce.prepare import Request, missing_weights, prepare
+    from brain2pix.cli._job import STOPPED, run_spec, with_progress
+    from brain2pix.compute.reproduce.folder import REPORT, make_ready
+    from brain2pix.compute.reproduce.prepare import PROCEDURAL, missing_weights, prepare
     from brain2pix.compute.reproduce.run import check_weights, claim, write_report
-    from brain2pix.errors import ConfigError
+    from brain2pix.config.base import build
+    from brain2pix.config.reproduce import ReproduceParams
     from brain2pix.events import Cancelled
 
-    if workers < 0:
-        raise ConfigError(f"--workers must be 0 or more, got {workers}")
-    request = Request(method, data.expanduser(), out.expanduser().absolute(), plan, subject_name, gallery, class_column, runs, device)
-    made = prepare(request)
+    asked = {
+        "subject": absolute(data),
+        "subject_name": subject_name,
+        "method": method,
+        "plan": plan,
+        "gallery": gallery if gallery in (None, PROCEDURAL) else absolute(Path(gallery)),
+        "class_column": class_column,
+        "runs": runs,
+        "device": device,
+        "workers": workers,
+        "gpus": tuple(part.strip() for part in gpus.split(",") if part.strip()),
+    }
+    params, out = build(ReproduceParams, asked), out.expanduser().absolute()
+    made = prepare(params, out)
     _print_plan(made, cells=dry_run)
     if dry_run:
         for why in missing_weights(made.cells):
             print(f"missing for the training: {why}")
         print("nothing was run")
         return 0
-    if not report_only:
-        check_weights(made)
-    claim(made)
-    found: Mapping[str, Standing] = {}
-    try:
-        if not report_only:
-            found = _run(made, workers, tuple(part.strip() for part in gpus.split(",") if part.strip()))
-            if any(standing.state not in ("finished", "failed") for standing in found.values()):
-                print("stopped; the same command goes on, and with --report-only it writes a report of what is there")
-                return STOPPED
-        written = with_progress(lambda sink, cancel: write_report(made, sink, cancel))
-    except Cancelled:
-        print("stopped; the same command goes on")
-        return STOPPED
-    except KeyboardInterrupt:
-        print("\nstopped at once; the same command goes on")
-        return STOPPED
-    failed = {name: standing.error for name, standing in found.items() if standing.state == "failed"}
-    for name, error in failed.items():
-        print(f"failed: {name}: {error}")
-    print(f"wrote {written.report}")
-    return 1 if failed else 0
-
-
-def _run(made: "Reproduction", workers: int, gpus: tuple[str, ...]) -> "Mapping[str, Standing]":
-    """Run what is missing."""
-    from brain2pix.cli.sweep import _here
-    from brain2pix.compute.sweep_cells import cell_standing, standings
-
-    jobs = standings(made.cells)
-    before = {cell.id: cell_standing(cell, jobs) for cell in made.cells}
-    if all(standing.state == "finished" for standing in before.values()):
-        return before
-    return _here(made.cells, made.request.out, workers, gpus)
+    if report_only:
+        claim(made)
+        try:
+            with_progress(lambda sink, cancel: write_report(made, sink, cancel))
+        except Cancelled:
+            print("stopped; the same command begins the report again")
+            return STOPPED
+        print(f"wrote {out / REPORT}")
+        return 0
+    check_weights(made)
+    return run_spec(make_ready(params, out, made.subject.path), done=f"wrote {out / REPORT}")
 
 
 def _print_plan(made: "Reproduction", *, cells: bool) -> None:

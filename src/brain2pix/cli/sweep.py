@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from brain2pix.compute.sweep_cells import Standing, SweepCell
-    from brain2pix.events import CancelToken, EventSink
 
 
 def sweep(
@@ -66,24 +65,12 @@ def sweep(
 
 def _here(cells: "Sequence[SweepCell]", out: Path, workers: int, gpus: tuple[str, ...]) -> "Mapping[str, Standing]":
     """Run with a server that ends with this command, or without one."""
-    import os
-
     from brain2pix.cli._job import with_progress
-    from brain2pix.compute.sweep import InThisProcess, OnServer, run_sweep
+    from brain2pix.compute.sweep import InThisProcess, run_on_own_server, run_sweep
 
     if not workers and not gpus:
         return with_progress(lambda sink, cancel: run_sweep(cells, InThisProcess(sink, cancel), out, sink, cancel))
-
-    def work(sink: "EventSink", cancel: "CancelToken") -> "Mapping[str, Standing]":
-        from brain2pix.compute.engine.client import Engine
-
-        engine = Engine.local(f"sweep-{os.getpid()}", workers=workers or 1, gpus=gpus)
-        try:
-            return run_sweep(cells, OnServer(engine), out, sink, cancel)
-        finally:
-            engine.close(shutdown=True)
-
-    return with_progress(work)
+    return with_progress(lambda sink, cancel: run_on_own_server(cells, out, sink, cancel, workers, gpus))
 
 
 def _on_server(cells: "Sequence[SweepCell]", out: Path, name: str) -> "Mapping[str, Standing]":

@@ -11,9 +11,10 @@
 A cell's folder is named after its coordinates and a fingerprint of its resolved settings, so that other settings are another folder.
 """
 
+import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -33,9 +34,10 @@ from brain2pix.compute.sweep_cells import (
     identity,
     job_standing,
     missing_jobs,
+    seconds_of,
     standings,
 )
-from brain2pix.compute.sweep_table import seconds_of, write_tables
+from brain2pix.compute.sweep_table import write_tables
 from brain2pix.config.base import build
 from brain2pix.errors import Brain2PixError, ComputeError, ConfigError
 from brain2pix.events import CancelToken, EventSink, Failed, Finished, Message, Progress, Started, Stopped, ignore
@@ -70,8 +72,16 @@ def claim_folder(out: Path, plan_file: Path, cells: Sequence[SweepCell]) -> list
         raise ConfigError(f"{out} is a file; give a folder for the sweep")
     if out.is_dir() and not note.is_file() and any(place.absolute() != plan_file.absolute() for place in out.iterdir()):
         raise ConfigError(f"{out} is not empty and is not the folder of a sweep (no sweep.json); choose another one")
+    write_plan(out, plan_file, cells)
+    names = {cell.id for cell in cells}
+    there = out / "cells"
+    return sorted(place.name for place in there.iterdir() if place.name not in names) if there.is_dir() else []
+
+
+def write_plan(out: Path, plan_file: Path, cells: Sequence[SweepCell]) -> None:
+    """Note the plan of a sweep in its folder, and which cells it gave."""
     write_json(
-        note,
+        out / "sweep.json",
         {
             "schema": SCHEMA,
             "plan": str(plan_file.absolute()),
@@ -80,9 +90,6 @@ def claim_folder(out: Path, plan_file: Path, cells: Sequence[SweepCell]) -> list
             "versions": versions(),
         },
     )
-    names = {cell.id for cell in cells}
-    there = out / "cells"
-    return sorted(place.name for place in there.iterdir() if place.name not in names) if there.is_dir() else []
 
 
 # ---------------------------------------------------------------------- who runs jobs
@@ -111,11 +118,15 @@ class InThisProcess:
     ----------
     sink : callable, takes the events of the jobs
     cancel : CancelToken
+    begun : callable, hears of each job that begins
     """
 
-    def __init__(self, sink: EventSink = ignore, cancel: CancelToken | None = None) -> None:
+    def __init__(
+        self, sink: EventSink = ignore, cancel: CancelToken | None = None, begun: Callable[[SweepJob], None] = lambda job: None
+    ) -> None:
         self._sink = sink
         self._cancel = cancel or CancelToken()
+        self._begun = begun
         self._waiting: list[tuple[SweepJob, Sequence[Path]]] = []
         self._known: dict[Path, Standing] = {}
 
@@ -148,6 +159,7 @@ class InThisProcess:
         if not folder.job.is_file():
             job.spec.write()
         folder.cancel.unlink(missing_ok=True)  # starting again is the wish to go on
+        self._begun(job)
         try:
             outcome = run_job(job.spec, self._sink, self._cancel)
         except Brain2PixError as error:
@@ -260,6 +272,19 @@ def run_sweep(
     else:
         sink(Failed(_STAGE, describe_counts(counts)) if counts.get("failed") else Stopped(_STAGE))
     return dict(watch.cells)
+
+
+def run_on_own_server(
+    cells: Sequence[SweepCell], out: Path, sink: EventSink, cancel: CancelToken, workers: int, gpus: Sequence[str]
+) -> dict[str, Standing]:
+    """Do the same on a server that ends with this process: one worker for each card, else so many."""
+    from brain2pix.compute.engine.client import Engine
+
+    engine = Engine.local(f"sweep-{os.getpid()}", workers=workers or 1, gpus=gpus)
+    try:
+        return run_sweep(cells, OnServer(engine), out, sink, cancel)
+    finally:
+        engine.close(shutdown=True)
 
 
 def _submit(cells: Sequence[SweepCell], executor: Executor, watch: "_Watch", known: Known, cancel: CancelToken) -> set[Path]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from brain2pix.config.run import MapsParams
 from brain2pix.data.regions import default_region
 from brain2pix.data.subject import open_subject
 from brain2pix.errors import Brain2PixError
+from brain2pix.files import read_json_if_there
 from brain2pix.methods.registry import resolve_settings
 from brain2pix.training.run_folder import RunFolder
 
@@ -293,13 +295,18 @@ def folder_standing(path: Path) -> Standing:
 
 def cell_standing(cell: SweepCell, jobs: Known) -> Standing:
     """Say how a cell stands: finished when all its results are there, whatever became of its training's folder."""
-    if all(jobs[job.folder].state == "finished" for job in cell.results):
+    return standing_together({job.name: jobs[job.folder] for job in cell.jobs})
+
+
+def standing_together(jobs: Mapping[str, Standing]) -> Standing:
+    """Say how a cell stands by its jobs, of which the first is the training."""
+    _, *results = jobs.values()
+    if all(found.state == "finished" for found in results):
         return Standing("finished")
     for state in ("running", "failed", "queued", "stopped"):
-        for job in cell.jobs:
-            found = jobs[job.folder]
+        for name, found in jobs.items():
             if found.state == state:
-                return Standing(state, f"{job.name}: {found.error}" if found.error else "")
+                return Standing(state, f"{name}: {found.error}" if found.error else "")
     return Standing("missing")
 
 
@@ -326,6 +333,15 @@ def missing_jobs(cells: Sequence[SweepCell], jobs: Known) -> list[SweepJob]:
         for job in cell.results:
             want(job)
     return list(wanted.values())
+
+
+def seconds_of(folder: Path) -> int | None:
+    """Wall time of the last attempt."""
+    status = read_json_if_there(RunFolder(folder).status)
+    try:
+        return round((datetime.fromisoformat(status["finished"]) - datetime.fromisoformat(status["started"])).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def count(found: Iterable[Standing]) -> dict[str, int]:

@@ -5,11 +5,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from brain2pix.compute.sweep_cells import Known, Standing, SweepCell, SweepJob, cell_standing
+from brain2pix.compute.sweep_cells import Known, Standing, SweepCell, SweepJob, cell_standing, seconds_of
 from brain2pix.config.sweep import BORROWED, flatten
 from brain2pix.errors import Brain2PixError
 from brain2pix.evaluation.report import ScoreLine, read_lines
@@ -127,15 +126,6 @@ def _transductive(cell: SweepCell) -> str | None:
         if found is None:
             found = read_json_if_there(RunFolder(job.folder).results / "about.json").get("transductive")
     return None if found is None else "; ".join(found) or "no"
-
-
-def seconds_of(folder: Path) -> int | None:
-    """Wall time of the last attempt."""
-    status = read_json_if_there(RunFolder(folder).status)
-    try:
-        return round((datetime.fromisoformat(status["finished"]) - datetime.fromisoformat(status["started"])).total_seconds())
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def _write_table(path: Path, columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:

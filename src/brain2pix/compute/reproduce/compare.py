@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from brain2pix.compute.reproduce.plans import averaged_name
+from brain2pix.compute.reproduce.plans import WITHOUT, Plan, averaged_name
 from brain2pix.compute.reproduce.published import BELIY, GAZIV
-from brain2pix.evaluation.statistics import Interval, holm, paired_difference, wilcoxon_p
+from brain2pix.evaluation.comparison import Comparison, compare_scores, corrected
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,29 +14,9 @@ if TYPE_CHECKING:
 
     from brain2pix.compute.reproduce.rows import Scored
 
-HOLDS, FAILS, UNCLEAR, MISSING = "holds", "does not hold", "cannot be told (interval includes 0)", "missing"
+HOLDS, FAILS, UNCLEAR, MISSING = "holds", "does not hold", "cannot be told", "missing"
 RANK = "rank of the true class"  # a comparison of classifications; smaller is better
 _WAYS = 2  # of 2-way identification every image gives a graded score: the share of the other images that it beats
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two rows, image by image.
-
-    Parameters
-    ----------
-    family : str, judge whose scores are compared, or `RANK`; p-values are corrected over all comparisons of a family
-    better, worse : str, rows; the difference is better - worse, of ranks worse - better
-    difference : Interval, percentage points of 2-way identification, or ranks
-    p, corrected : float, Wilcoxon's signed rank, and after Holm's correction
-    """
-
-    family: str
-    better: str
-    worse: str
-    difference: Interval
-    p: float
-    corrected: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -48,6 +28,7 @@ class Claim:
     statement, source : str
     better, worse : str, rows; of repeats "1 repeat" and "all repeats"
     family : str, see `Comparison`; empty: the judge of the paper
+    within : float or None, the claim is that the difference is smaller than this [percentage points]; None: that it is above 0
     """
 
     statement: str
@@ -55,8 +36,10 @@ class Claim:
     better: str
     worse: str
     family: str = ""
+    within: float | None = None
 
 
+_HARDLY = 5.0  # percentage points of 2-way identification that we call "hardly": the paper gives no number
 _BOTH = f"{BELIY}; {GAZIV}"
 _COMMON = (
     Claim("images without responses help: + images > pairs only", _BOTH, "images", "supervised"),
@@ -67,13 +50,25 @@ _COMMON = (
     Claim("all areas are better than the higher ones alone: VC > HVC", GAZIV, "VC", "HVC"),
 )
 CLAIMS: dict[str, tuple[Claim, ...]] = {
-    "gaziv": (*_COMMON, Claim("classes are found better: rank of full < rank of pairs only", GAZIV, "full", "supervised", RANK)),
+    "gaziv": (
+        *_COMMON,
+        Claim("the feature loss helps: all blocks > none", GAZIV, "full", "no features"),
+        Claim("deeper blocks of the feature loss help: all > the first", GAZIV, "full", "blocks 1"),
+        Claim("classes are found better: rank of full < rank of pairs only", GAZIV, "full", "supervised", RANK),
+    ),
     "beliy": (
         *_COMMON,
         Claim("an image's own test responses help: full > target excluded", BELIY, "full", "excluded"),
         Claim("test responses of other images help: target excluded > + images", BELIY, "excluded", "images"),
     ),
 }
+
+
+def claims_of(plan: Plan) -> tuple[Claim, ...]:
+    """Orderings that a plan is to find: those of the paper, and for each area that it removes that this hardly matters."""
+    removed = [name for name in plan.regions if name.startswith(WITHOUT)]
+    words = f"one area hardly matters: full - {{}} < {_HARDLY:g} points"
+    return (*CLAIMS[plan.method], *(Claim(words.format(name), GAZIV, "full", name, within=_HARDLY) for name in removed))
 
 
 def compare_all(
@@ -102,9 +97,9 @@ def compare_all(
     pairs = [pair for pair in dict.fromkeys(pairs) if set(pair) <= set(scored)]
     found: list[Comparison] = []
     for judge in scored["full"].ways if "full" in scored else ():
-        found += _corrected([_compare(judge, scored[first], scored[second]) for first, second in pairs])
+        found += corrected([_compare(judge, scored[first], scored[second]) for first, second in pairs])
     others = [name for name in ranks if name != "full"] if "full" in ranks else []
-    return [*found, *_corrected([_compare_ranks(ranks, "full", name) for name in others])]
+    return [*found, *corrected([_compare_ranks(ranks, "full", name) for name in others])]
 
 
 def verdict(claim: Claim, found: Sequence[Comparison], judge: str) -> tuple[str, Comparison | None]:
@@ -125,10 +120,15 @@ def verdict(claim: Claim, found: Sequence[Comparison], judge: str) -> tuple[str,
     chosen = [each for each in found if (each.family, each.better, each.worse) == (family, claim.better, claim.worse)]
     if not chosen:
         return MISSING, None
-    low, high = chosen[0].difference.low, chosen[0].difference.high
-    if low > 0:
-        return HOLDS, chosen[0]
-    return (FAILS if high < 0 else UNCLEAR), chosen[0]
+    return judge_interval(chosen[0].difference.low, chosen[0].difference.high, claim.within), chosen[0]
+
+
+def judge_interval(low: float, high: float, within: float | None) -> str:
+    """Say whether the interval of a difference lies above 0, or, if the claim is that it is small, below `within`."""
+    above, below = low > (within or 0.0), high < (within or 0.0)
+    if not (above or below):
+        return UNCLEAR
+    return HOLDS if above == (within is None) else FAILS
 
 
 def repeat_rows(numbers: Sequence[int]) -> dict[int, str]:
@@ -148,15 +148,10 @@ def with_averages(claims: Sequence[Claim], rows: "Sequence[str]", runs: int) -> 
 
 def _compare(judge: str, first: "Scored", second: "Scored") -> Comparison:
     own, other = first.ways[judge][_WAYS], second.ways[judge][_WAYS]
-    return Comparison(judge, first.name, second.name, paired_difference(own, other, first.groups).scaled(100), wilcoxon_p(own, other))
+    return compare_scores(judge, first.name, own, second.name, other, first.groups, factor=100)
 
 
 def _compare_ranks(ranks: "Mapping[str, tuple[NDArray[np.float64], NDArray[np.int64]]]", first: str, second: str) -> Comparison:
     own, groups = ranks[first]
     other, _ = ranks[second]
-    return Comparison(RANK, first, second, paired_difference(other, own, groups), wilcoxon_p(own, other))
-
-
-def _corrected(family: list[Comparison]) -> list[Comparison]:
-    corrected = holm([each.p for each in family])
-    return [replace(each, corrected=float(p)) for each, p in zip(family, corrected, strict=True)]
+    return compare_scores(RANK, first, other, second, own, groups)  # a smaller rank is better

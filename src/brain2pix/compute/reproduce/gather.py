@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain2pix.compute.device import choose_device
-from brain2pix.compute.reproduce.compare import CLAIMS, Claim, Comparison, compare_all, repeat_rows, verdict, with_averages
+from brain2pix.compute.reproduce.compare import Claim, claims_of, compare_all, repeat_rows, verdict, with_averages
 from brain2pix.compute.reproduce.judges import Judge, make_judges
 from brain2pix.compute.reproduce.plans import MAIN, Row
 from brain2pix.compute.reproduce.prepare import CLASSIFY, EVALUATE, MAPS
 from brain2pix.compute.reproduce.repeats import decode_repeats
 from brain2pix.compute.reproduce.rows import Memory, Pictures, gather, score, why_unfinished
-from brain2pix.compute.sweep_cells import folder_standing
-from brain2pix.compute.sweep_table import seconds_of
+from brain2pix.compute.sweep_cells import folder_standing, seconds_of
 from brain2pix.data.maps import read_maps
 from brain2pix.data.splits import photo_numbers
 from brain2pix.data.tables import read_table
 from brain2pix.errors import Brain2PixError
+from brain2pix.evaluation.comparison import Comparison
+from brain2pix.evaluation.encoding import spread
 from brain2pix.evaluation.report import ScoreLine, read_lines
 from brain2pix.events import Progress
 from brain2pix.files import read_json_if_there
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 _STAGE = "report"
 _AREAS = ("V1", "V2", "V3", "V4", "hV4", "LVC", "HVC", "VC", "FFA", "PPA", "LOC", "LO")
-_PERCENTILES = (50, 75, 90)
 _ALL = "all voxels of the training"
 
 
@@ -85,7 +85,7 @@ def find(reproduction: "Reproduction", sink: "EventSink", cancel: "CancelToken")
     memory = Memory()
     pictures = [gather(reproduction, row, memory) for row in reproduction.rows]
     pictures += _repeats(reproduction, cancel)
-    found = Findings(pictures, make_judges(choose_device(reproduction.request.device)), missing=dict(reproduction.missing))
+    found = Findings(pictures, make_judges(choose_device(reproduction.params.device)), missing=dict(reproduction.missing))
     found.missing |= {each.row.title: each.why for each in pictures if each.images is None}
     scored: dict[str, Scored] = {}
     for number, each in enumerate(pictures):
@@ -102,7 +102,7 @@ def find(reproduction: "Reproduction", sink: "EventSink", cancel: "CancelToken")
     if (seconds := seconds_of(full.train.folder)) is not None:
         found.lines.append(ScoreLine("seconds", "full", "training", float(seconds), "s", n=None, note=_device(full)))
     plan = reproduction.plan
-    claims = with_averages(CLAIMS[plan.method], list(scored), plan.runs)
+    claims = with_averages(claims_of(plan), list(scored), plan.runs)
     if plan.method == "gaziv" and not any(judge.why for judge in found.judges if judge.key == "vgg16"):
         found.judge = "vgg16"
     same = [row.name for row in reproduction.rows[1:] if row.runs == reproduction.rows[0].runs]
@@ -123,7 +123,7 @@ def _repeats(reproduction: "Reproduction", cancel: "CancelToken") -> list[Pictur
     if why := why_unfinished(full):
         return [Pictures(row, why=why)]
     try:
-        made = decode_repeats(full, reproduction.test, reproduction.request.device, cancel)
+        made = decode_repeats(full, reproduction.test, reproduction.params.device, cancel)
     except Brain2PixError as error:
         return [Pictures(row, why=str(error))]
     uses = next((each.transductive for each in [gather(reproduction, reproduction.rows[0], Memory())]), ())
@@ -195,10 +195,9 @@ def _maps(reproduction: "Reproduction", full: "SweepCell", found: Findings) -> N
         found.missing["noise-corrected accuracy maps"] = str(summary.get("accuracy") or "the maps hold no accuracy")
         return
     for name, mask in _area_masks(reproduction, index).items():
-        known = accuracy[mask][np.isfinite(accuracy[mask])]
-        for percentile in _PERCENTILES if known.size else ():
-            value = float(np.percentile(known, percentile))
-            found.lines.append(ScoreLine("accuracy", name, f"percentile {percentile}", value, chance=0.0, n=int(known.size)))
+        known = spread(accuracy[mask])
+        for percentile, value in known.at.items() if known.n else ():
+            found.lines.append(ScoreLine("accuracy", name, f"percentile {percentile}", value, chance=0.0, n=known.n))
 
 
 def _classification(reproduction: "Reproduction", found: Findings) -> "dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]":

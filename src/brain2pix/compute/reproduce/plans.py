@@ -11,7 +11,9 @@ from brain2pix.methods.registry import resolve_settings
 METHODS = ("gaziv", "beliy")
 PLANS = ("short", "paper")
 MAIN = "main"  # name of the region of all rows but those of single areas
+WITHOUT = "without "  # begins the names of regions that lack one area
 _SUBJECT = "subject"
+_PAPER_AREAS = ("V1", "V2", "V3", "V4", "FFA", "PPA", "LOC")
 _NO_TEST = {"weight_fmri": 0, "snr_source": "none"}
 _BORROWS = {"encoder_from": {"ablation": "full"}}  # E is trained once
 _INDUCTIVE = {"repeats_split": None}
@@ -64,7 +66,7 @@ class Plan:
     runs: int = 1
     averaged: tuple[str, ...] = ("full",)
     folds: int = 2
-    regions: tuple[str, ...] = ("V1", "LVC", "HVC", "VC")
+    regions: tuple[str, ...] = ("V1", "LVC", "HVC", "VC", f"{WITHOUT}V1")
     classified: tuple[str, ...] = ("full", "supervised")
     per_class: int = 100
     maps: bool = True
@@ -119,6 +121,7 @@ def make_plan(name: str, method: str, *, image_size: int, data: str = "", runs: 
             runs=of_paper,
             averaged=("full", "images", "supervised", "excluded"),
             folds=5,
+            regions=("V1", "LVC", "HVC", "VC", *(WITHOUT + area for area in _PAPER_AREAS)),
             classified=("full", "images", "supervised"),
         )
     else:
@@ -242,12 +245,13 @@ def rows_of(plan: Plan, regions: Mapping[str, str], same: Sequence[str], lacking
         if ablations and len(runs) > 1:
             rows.append(Row(averaged_name(name, len(runs)), f"{title}; mean of {len(runs)} runs", runs))
     for name in plan.regions:
+        words = f"full, all voxels but {name.removeprefix(WITHOUT)}" if name.startswith(WITHOUT) else f"full, voxels of {name}"
         if name in lacking:
-            rows.append(Row(name, f"full, voxels of {name}", why=lacking[name]))
+            rows.append(Row(name, words, why=lacking[name]))
         else:
             region = MAIN if name in same else name
             also = ", the same as full" if region == MAIN else ""
-            rows.append(Row(name, f"full, voxels of {name} ({regions[region]}{also})", ((_at(plan, "full", region, 0),),)))
+            rows.append(Row(name, f"{words} ({regions[region]}{also})", ((_at(plan, "full", region, 0),),)))
     return rows
 
 

@@ -1,29 +1,31 @@
 """Turn what was asked into cells: open the subject, find its areas, divide its test images, and say what cannot be run and why."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from brain2pix.compute.jobs.classify import find_classes
 from brain2pix.compute.reproduce.plans import MAIN, Plan, Row, make_plan, rows_of, sweep_plan
 from brain2pix.compute.reproduce.published import data_of
+from brain2pix.compute.reproduce.regions import find_regions
 from brain2pix.compute.spec import JobSpec, job_hash
 from brain2pix.compute.sweep_cells import SweepCell, SweepJob, expand
 from brain2pix.config.base import build
 from brain2pix.config.run import ClassifyParams, MapsParams
 from brain2pix.config.sweep import SubjectEntry
-from brain2pix.data.regions import default_region
-from brain2pix.data.splits import evaluation_set
+from brain2pix.data.checks import find_subjects
+from brain2pix.data.folds import folds_of
+from brain2pix.data.splits import evaluation_set, images_of
 from brain2pix.data.subject import open_subject
-from brain2pix.errors import MissingDataError
+from brain2pix.errors import ConfigError, MissingDataError
 from brain2pix.models.weights import read_card, weight_file
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
+    from brain2pix.config.reproduce import ReproduceParams
     from brain2pix.data.splits import EvaluationSet
     from brain2pix.data.subject import Subject
 
@@ -32,41 +34,6 @@ SPLIT = "test"
 JUDGES = {"vgg16": "perceptual distance, VGG16, uncalibrated", "alexnet": "perceptual distance, AlexNet, uncalibrated"}
 DECODE, EVALUATE, MAPS, CLASSIFY = "decode-test", "evaluate-test", "maps", "classify"
 _SIZES = {"alexnet": 224, "tiny": 64}  # at which a network sees pictures of classes: as published, and as it was trained [px]
-# What the papers call an area, and the expressions that give it, the first one whose areas the subject has.
-_AREAS = {
-    "V1": ("V1",),
-    "LVC": ("LVC", "V1 + V2 + V3"),
-    "HVC": ("HVC", "FFA + PPA + LOC", "FFA + PPA + LO"),
-    "VC": ("VC", "V1 + V2 + V3 + V4 + HVC", "V1 + V2 + V3 + V4 + FFA + PPA + LOC", "V1 + V2 + V3 + hV4 + FFA + PPA + LO"),
-}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked.
-
-    Parameters
-    ----------
-    method : str, "gaziv" or "beliy"
-    data : Path, dataset folder or a subject's folder in it
-    out : Path
-    plan : str, "short" or "paper"
-    subject_name : str or None, which subject of a dataset folder
-    gallery : str or None, "procedural" or a folder with a sub-folder of pictures for each class
-    class_column : str, column of stimuli.tsv that names the true classes
-    runs : int or None, how many runs are averaged; None: as the plan says
-    device : str
-    """
-
-    method: str
-    data: Path
-    out: Path
-    plan: str = "short"
-    subject_name: str | None = None
-    gallery: str | None = None
-    class_column: str = "category"
-    runs: int | None = None
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -75,7 +42,8 @@ class Reproduction:
 
     Parameters
     ----------
-    request : Request
+    params : ReproduceParams
+    out : Path, folder of the reproduction
     plan : Plan
     subject : Subject
     test : EvaluationSet, test images with the voxels of the main region
@@ -86,7 +54,8 @@ class Reproduction:
     missing : dict of what cannot be run to why, and how to get it
     """
 
-    request: Request
+    params: "ReproduceParams"
+    out: Path
     plan: Plan
     subject: "Subject"
     test: "EvaluationSet"
@@ -97,85 +66,46 @@ class Reproduction:
     missing: dict[str, str]
 
 
-def prepare(request: Request, plan: Plan | None = None) -> Reproduction:
+def prepare(params: "ReproduceParams", out: Path, plan: Plan | None = None) -> Reproduction:
     """Work out everything that is known before the first training.
 
     Parameters
     ----------
-    request : Request
-    plan : Plan or None, instead of the one that the request names
+    params : ReproduceParams
+    out : Path, folder of the reproduction
+    plan : Plan or None, instead of the one that the parameters name
 
     Raises
     ------
     Brain2PixError
-        If the plan or the subject is wrong: everything that can be checked without training.
+        If the plan, the subject or the gallery is wrong: everything that can be checked without training.
     """
-    subject = open_subject(request.data, request.subject_name)
-    main, regions, same, lacking = find_regions(subject)
-    test = evaluation_set(subject, subject.select(main), SPLIT)
+    subject = open_subject(params.subject, params.subject_name)
+    if not (subject.trials["split"] == SPLIT).any():
+        splits = ", ".join(sorted({str(name) for name in subject.trials["split"]})) or "none"
+        raise ConfigError(f"{subject.name} has no trials of the split {SPLIT!r}, whose images are to be decoded; splits here: {splits}")
+    regions = find_regions(subject)
+    test = evaluation_set(subject, subject.select(regions.main), SPLIT)
     if plan is None:
-        plan = make_plan(request.plan, request.method, image_size=test.images.shape[1], data=data_of(subject.title), runs=request.runs)
-    wanted = {name: expression for name, expression in regions.items() if name in plan.regions}
-    apart = {name: expression for name, expression in wanted.items() if name not in same}
+        plan = make_plan(params.plan, params.method, image_size=test.images.shape[1], data=data_of(subject.title), runs=params.runs)
+    wanted = {name: expression for name, expression in regions.found.items() if name in plan.regions}
+    apart = {name: expression for name, expression in wanted.items() if name not in regions.same}
     part, exclude = folds_of(test.groups, plan.folds)
-    entry = SubjectEntry(path=request.data.absolute(), subject_name=request.subject_name)
-    cells = expand(sweep_plan(plan, entry, {MAIN: main, **apart}, exclude, request.device), request.out)
-    cells = [_with_results(cell, plan, request, subject) for cell in cells]
-    rows = rows_of(plan, {MAIN: main, **wanted}, same, lacking, len(exclude))
+    # the same cells, whether the dataset or the subject's folder was given
+    entry = SubjectEntry(path=subject.root, subject_name=subject.path.name if len(find_subjects(subject.root)) > 1 else None)
+    cells = expand(sweep_plan(plan, entry, {MAIN: regions.main, **apart}, exclude, params.device), out)
+    cells = [_with_results(cell, plan, params, subject) for cell in cells]
+    rows = rows_of(plan, {MAIN: regions.main, **wanted}, regions.same, regions.lacking, len(exclude))
     missing = {row.title: row.why for row in rows if row.why}
     missing |= {title: why for network, title in JUDGES.items() if (why := why_no_weights(network))}
-    if request.gallery is None:
+    if params.gallery is None:
         missing["classification"] = (
             "no gallery of classes was given; give --gallery FOLDER with a sub-folder of pictures for each class"
             + (", or --gallery procedural, the painted classes of simulated subjects" if subject.simulated else "")
         )
-    return Reproduction(request, plan, subject, test, cells, rows, part, {MAIN: main, **wanted}, missing)
-
-
-def find_regions(subject: "Subject") -> tuple[str, dict[str, str], list[str], dict[str, str]]:
-    """Find the areas of the papers in a subject.
-
-    Returns
-    -------
-    str, expression of the main region: VC as published where the subject has it, else the default of a training
-    dict of area to its expression
-    list of str, areas whose voxels are those of the main region
-    dict of area that the subject lacks to why
-    """
-    found, lacking = {}, {}
-    outside = " - outside" if "outside" in subject.areas else ""
-    for name, expressions in _AREAS.items():
-        able = [each for each in expressions if not (lacks := _lacks(each, subject))]
-        if able:
-            found[name] = able[0] + outside
-        else:
-            lacks = _lacks(expressions[-1], subject)
-            lacking[name] = f"{subject.name} has no {name}, and no {' or '.join(lacks)} to make it of"
-    main = found.get("VC") or default_region(subject.areas)
-    voxels = subject.select(main)
-    same = [name for name, each in found.items() if np.array_equal(subject.select(each), voxels)]
-    return main, found, same, lacking
-
-
-def folds_of(groups: "NDArray[np.int64]", n_folds: int) -> "tuple[NDArray[np.int64], list[list[int]]]":
-    """Divide test images into folds, all crops of a photograph in the same one.
-
-    Parameters
-    ----------
-    groups : int array, [m], photograph of each image
-    n_folds : int, at most; there are no more than photographs
-
-    Returns
-    -------
-    int array, [m], fold of each image
-    list of lists of int, images of each fold; empty if there are fewer than two folds
-    """
-    numbers = np.unique(groups, return_inverse=True)[1]
-    n = min(n_folds, int(numbers.max()) + 1)
-    if n < 2:
-        return np.zeros(len(groups), dtype=np.int64), []
-    part = numbers.astype(np.int64) % n
-    return part, [np.flatnonzero(part == fold).tolist() for fold in range(n)]
+    else:
+        _check_gallery(_classify_params(out, plan, params, subject), subject)
+    return Reproduction(params, out, plan, subject, test, cells, rows, part, {MAIN: regions.main, **wanted}, missing)
 
 
 def missing_weights(cells: list[SweepCell]) -> list[str]:
@@ -200,36 +130,38 @@ def classes_network() -> str:
     return "tiny" if why_no_weights("alexnet") else "alexnet"
 
 
-def _lacks(expression: str, subject: "Subject") -> list[str]:
-    return [name for name in re.findall(r"\w+", expression) if name not in subject.areas]
+def _check_gallery(params: ClassifyParams, subject: "Subject") -> None:
+    """Refuse a gallery that cannot classify; what it leaves out is said by the jobs that use it."""
+    ids, _ = images_of(subject, subject.rows(params.split))
+    find_classes(params, subject, ids)
 
 
-def _with_results(cell: SweepCell, plan: Plan, request: Request, subject: "Subject") -> SweepCell:
+def _with_results(cell: SweepCell, plan: Plan, params: "ReproduceParams", subject: "Subject") -> SweepCell:
     """Add to a cell the jobs that a report needs besides its scores."""
-    train, device = cell.train.folder, request.device
+    train, device = cell.train.folder, params.device
     jobs = [_job(cell, DECODE, "decode", {"run": str(train), "split": SPLIT, "device": device}, SPLIT)]
     first = cell.at.seed == 0 and cell.at.region == MAIN
     if plan.maps and first and cell.at.ablation == "full":
         jobs.append(_job(cell, MAPS, "maps", build(MapsParams, {"run": train, "device": device}).model_dump(mode="json")))
-    if request.gallery is not None and first and cell.at.ablation in plan.classified:
-        params = _classify_params(train, plan, request, subject)
+    if params.gallery is not None and first and cell.at.ablation in plan.classified:
+        asked = _classify_params(train, plan, params, subject)
         # another gallery or network is another job, beside the old one; where it runs is not part of the name
-        name = f"{CLASSIFY}-{job_hash('classify', params.model_copy(update={'run': Path(), 'device': 'auto'}))[:8]}"
-        jobs.append(_job(cell, name, "classify", params.model_dump(mode="json"), params.split))
+        name = f"{CLASSIFY}-{job_hash('classify', asked.model_copy(update={'run': Path(), 'device': 'auto'}))[:8]}"
+        jobs.append(_job(cell, name, "classify", asked.model_dump(mode="json"), asked.split))
     return replace(cell, results=(*cell.results, *jobs))
 
 
-def _classify_params(train: Path, plan: Plan, request: Request, subject: "Subject") -> ClassifyParams:
-    procedural = request.gallery == PROCEDURAL
+def _classify_params(train: Path, plan: Plan, params: "ReproduceParams", subject: "Subject") -> ClassifyParams:
+    procedural = params.gallery == PROCEDURAL
     values: dict[str, Any] = {
         "run": train,
-        "gallery": PROCEDURAL if procedural else Path(str(request.gallery)).expanduser().absolute(),
-        "class_column": request.class_column,
+        "gallery": PROCEDURAL if procedural else Path(str(params.gallery)).expanduser().absolute(),
+        "class_column": params.class_column,
         "split": "category_test" if subject.simulated else SPLIT,  # the test images of a simulated subject are crops of photographs
         "backbone": {"name": (network := classes_network())},
         "size": _SIZES[network],
         "per_class": plan.per_class,
-        "device": request.device,
+        "device": params.device,
     }
     return build(ClassifyParams, values)
 

@@ -63,7 +63,8 @@ def decode_repeats(cell: "SweepCell", test: "EvaluationSet", device: str, cancel
     if not file.is_file():
         trained = open_run(cell.train.folder, None, device)
         shown = evaluation_set(trained.subject, trained.voxel_index, SPLIT, trained.method.image_size)
-        made = [decode_images(trained.method, first_repeats(shown.repeats, n), trained.device, cancel) for n in numbers]
+        ids = shown.stimulus_ids
+        made = [decode_images(trained.method, first_repeats(shown.repeats, n), trained.device, cancel, stimulus_ids=ids) for n in numbers]
         with atomic_path(file) as beside:
             np.save(beside, np.stack(made))
     return dict(zip(numbers, load_pictures(file, (len(numbers), *test.images.shape)), strict=True))

@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 from brain2pix.compute.reproduce import drawings, html, sections
+from brain2pix.config.reproduce import PAPERS
 
 if TYPE_CHECKING:
     from brain2pix.compute.reproduce.gather import Findings
     from brain2pix.compute.reproduce.prepare import Reproduction
     from brain2pix.events import CancelToken
-
-_PAPERS = {"gaziv": "Gaziv et al. 2022", "beliy": "Beliy et al. 2019"}
 
 
 def make_report(reproduction: "Reproduction", found: "Findings", cancel: "CancelToken") -> str:
@@ -25,7 +24,7 @@ def make_report(reproduction: "Reproduction", found: "Findings", cancel: "Cancel
     -------
     str, HTML that needs no other file and no network
     """
-    title = f"{_PAPERS[reproduction.plan.method]}, evaluation"
+    title = f"{PAPERS[reproduction.plan.method]}, evaluation"
     parts: list[object] = [html.element("h1", title), *sections.head(reproduction)]
     parts += sections.missing(found)
     parts += sections.orderings(found)

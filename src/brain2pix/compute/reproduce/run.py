@@ -4,25 +4,28 @@ import csv
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brain2pix.compute.reproduce.folder import NOTE, REPORT, check_folder
 from brain2pix.compute.reproduce.gather import find
+from brain2pix.compute.reproduce.note import note_of
 from brain2pix.compute.reproduce.prepare import Reproduction, missing_weights
 from brain2pix.compute.reproduce.report import make_report
-from brain2pix.compute.sweep import claim_folder
+from brain2pix.compute.sweep import write_plan
 from brain2pix.compute.sweep_cells import standings
 from brain2pix.compute.sweep_table import write_tables
-from brain2pix.errors import ConfigError, MissingDataError
+from brain2pix.errors import MissingDataError
 from brain2pix.evaluation.report import write_lines
+from brain2pix.evaluation.statistics import Interval
 from brain2pix.events import CancelToken, EventSink, Finished, Started, ignore
-from brain2pix.files import atomic_path, read_json_if_there, write_json
+from brain2pix.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     from brain2pix.compute.reproduce.gather import Findings
 
-_NOTE = "reproduce.json"
 _STAGE = "report"
 
 
@@ -49,26 +52,10 @@ def claim(reproduction: Reproduction) -> None:
     ConfigError
         If the folder is something else's, or holds another reproduction.
     """
-    out = reproduction.request.out
-    asked = {
-        "method": reproduction.plan.method,
-        "plan": reproduction.plan.name,
-        "data": str(reproduction.subject.path.absolute()),
-    }
-    note = out / _NOTE
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; give a folder for the reproduction")
-    if note.is_file():
-        found = read_json_if_there(note)
-        differing = [f"{key} {found.get(key)!r}, not {value!r}" for key, value in asked.items() if found.get(key) != value]
-        if differing:
-            raise ConfigError(f"{out} holds another reproduction ({'; '.join(differing)}); choose another folder")
-    elif out.is_dir() and any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty and is not the folder of a reproduction (no {_NOTE}); choose another one")
-    rows = [{"name": row.name, "title": row.title, "cells": len(row.runs), "missing": row.why} for row in reproduction.rows]
-    request = {key: value if value is None or isinstance(value, int) else str(value) for key, value in asdict(reproduction.request).items()}
-    write_json(note, {**asked, "request": request, "rows": rows})
-    claim_folder(out, note, reproduction.cells)
+    out = reproduction.out
+    check_folder(out, reproduction.params, reproduction.subject.path)
+    write_json(out / NOTE, note_of(reproduction))
+    write_plan(out, out / NOTE, reproduction.cells)
 
 
 def check_weights(reproduction: Reproduction) -> None:
@@ -99,11 +86,11 @@ def write_report(reproduction: Reproduction, sink: EventSink = ignore, cancel: C
     Cancelled
         If it was stopped; what was written before stays.
     """
-    cancel, out, began_s = cancel or CancelToken(), reproduction.request.out, time.monotonic()
+    cancel, out, began_s = cancel or CancelToken(), reproduction.out, time.monotonic()
     sink(Started(_STAGE))
     write_tables(reproduction.cells, standings(reproduction.cells), out)
     found = find(reproduction, sink, cancel)
-    written = Written(out / "report.html", out / "scores.tsv", out / "statistics.tsv", out / "orderings.tsv")
+    written = Written(out / REPORT, out / "scores.tsv", out / "statistics.tsv", out / "orderings.tsv")
     write_lines(written.scores, found.lines)
     _write_statistics(written.statistics, found)
     _write_orderings(written.orderings, found)
@@ -125,11 +112,13 @@ def _write_statistics(path: Path, found: "Findings") -> None:
 
 
 def _write_orderings(path: Path, found: "Findings") -> None:
-    rows = [
-        (claim.statement, verdict, claim.better, claim.worse, claim.family or found.judge, claim.source)
-        for claim, verdict, _ in found.orderings
-    ]
-    _write_table(path, ("ordering", "verdict", "better", "worse", "judge", "source"), rows)
+    columns = ("ordering", "verdict", "better", "worse", "judge", "bound", "difference", "low", "high", "n", "n_photographs", "source")
+    rows = []
+    for each, verdict, by in found.orderings:
+        difference = by.difference if by else Interval(nan, nan, nan, 0, 0)
+        asked = (each.statement, verdict, each.better, each.worse, each.family or found.judge, each.within or 0.0)
+        rows.append((*asked, *astuple(difference), each.source))
+    _write_table(path, columns, rows)
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

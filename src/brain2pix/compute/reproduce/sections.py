@@ -9,7 +9,7 @@ from brain2pix.compute.reproduce.plans import MAIN, averaged_name
 from brain2pix.compute.reproduce.prepare import classes_network
 from brain2pix.compute.reproduce.published import PUBLISHED, Circumstances, Published, data_of, not_comparable, person_of
 from brain2pix.compute.reproduce.rows import WAYS
-from brain2pix.compute.sweep_table import seconds_of
+from brain2pix.compute.sweep_cells import seconds_of
 from brain2pix.files import read_json_if_there
 from brain2pix.training.run_folder import RunFolder
 

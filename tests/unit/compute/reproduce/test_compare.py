@@ -80,3 +80,11 @@ def test_claims_take_means_over_runs_where_both_rows_have_them():
 
 def test_names_of_repeats():
     assert repeat_rows([1, 2, 8]) == {1: "1 repeat", 2: "2 repeats", 8: "all repeats"}
+
+
+def test_that_something_hardly_matters(rows):
+    near, far = Claim("equal", "", "full", "excluded", within=5.0), Claim("not equal", "", "full", "images", within=5.0)
+    found = compare_all(rows, {}, (near, far))
+    assert [verdict(claim, found, "pixel")[0] for claim in (near, far)] == [HOLDS, FAILS]
+    edge = Claim("at the bound", "", "full", "images", within=10.0)
+    assert verdict(edge, found, "pixel")[0] == UNCLEAR

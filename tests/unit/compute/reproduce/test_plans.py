@@ -2,15 +2,14 @@
 
 import pytest
 
-from brain2pix.compute.reproduce.compare import CLAIMS
-from brain2pix.compute.reproduce.plans import MAIN, METHODS, PLANS, make_plan, rows_of, sweep_plan, variants_of
-from brain2pix.compute.reproduce.prepare import folds_of
+from brain2pix.compute.reproduce.compare import claims_of
+from brain2pix.compute.reproduce.plans import MAIN, METHODS, PLANS, WITHOUT, make_plan, rows_of, sweep_plan, variants_of
 from brain2pix.config.run import TrainParams
 from brain2pix.config.sweep import SubjectEntry
 from brain2pix.errors import ConfigError
 from brain2pix.methods.registry import resolve_settings
 
-REGIONS = {MAIN: "VC", "V1": "V1", "LVC": "V1 + V2 + V3", "HVC": "HVC"}
+REGIONS = {MAIN: "VC", "V1": "V1", "LVC": "V1 + V2 + V3", "HVC": "HVC", f"{WITHOUT}V1": "VC - V1"}
 FOLDS = [[0, 2, 4], [1, 3]]
 
 
@@ -18,7 +17,8 @@ def made(method, name, **more):
     plan = make_plan(name, method, image_size=64, **more)
     sweep = sweep_plan(plan, SubjectEntry(path="."), REGIONS, FOLDS, "cpu")
     sweep.check()
-    rows = rows_of(plan, {**REGIONS, "VC": "VC"}, ["VC"], {}, len(FOLDS))
+    lacking = {each: "not in this subject" for each in plan.regions if each not in (*REGIONS, "VC")}
+    rows = rows_of(plan, {**REGIONS, "VC": "VC"}, ["VC"], lacking, len(FOLDS))
     return plan, sweep.cells(), rows
 
 
@@ -48,9 +48,11 @@ def test_each_row_has_its_cells_and_each_cell_a_row(method, name):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", PLANS)
 def test_the_claims_speak_of_rows(method, name):
-    _, _, rows = made(method, name)
+    plan, _, rows = made(method, name)
     names = {row.name for row in rows} | {"1 repeat", "all repeats"}
-    assert {side for claim in CLAIMS[method] for side in (claim.better, claim.worse)} <= names
+    claims = claims_of(plan)
+    assert {side for claim in claims for side in (claim.better, claim.worse)} <= names
+    assert any(claim.within and claim.worse == f"{WITHOUT}V1" for claim in claims)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -110,17 +112,6 @@ def test_grey_stimuli_are_decoded_grey(method, name):
         cells = made(method, name, data=data, runs=1)[1]
         found = {resolve_settings(method, each.train.preset, None, each.train.settings).decoder.out_channels for each in cells}
         assert found == {channels}
-
-
-def test_no_crop_of_a_photograph_is_seen_by_the_system_that_decodes_another(rng):
-    groups = rng.integers(0, 7, 40)
-    part, exclude = folds_of(groups, 3)
-    assert sorted(image for images in exclude for image in images) == list(range(40)) and len(exclude) == 3
-    for fold, images in enumerate(exclude):
-        assert (part[images] == fold).all()
-        assert set(groups[images]).isdisjoint(groups[[image for image in range(40) if image not in images]])
-    assert len(folds_of(groups[groups < 2], 5)[1]) == 2  # no more folds than photographs
-    assert folds_of(groups[groups == 1], 5)[1] == []
 
 
 @pytest.mark.parametrize(
