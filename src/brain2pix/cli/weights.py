@@ -24,14 +24,14 @@ def list_weights() -> int:
         card = read_card(name)
         place = "bundled" if card.bundled else str(weights_folder() / card.file)
         there = card.bundled or (weights_folder() / card.file).is_file()
-        print(f"{name:10} {card.title}\n{'':10} {'here' if there else 'missing'}: {place}")
-        print(f"{'':10} source {card.source}\n{'':10} licence {card.licence}\n{'':10} sha256 {card.sha256}")
+        print(f"{name:13} {card.title}\n{'':13} {'here' if there else 'missing'}: {place}")
+        print(f"{'':13} source {card.source}\n{'':13} licence {card.licence}\n{'':13} sha256 {card.sha256 or 'not known'}")
     return 0
 
 
 @weights.command
 def fetch(
-    name: Annotated[str, Parameter(help="Network: vgg16, vgg19 or alexnet.")],
+    name: Annotated[str, Parameter(help="Network: vgg16, vgg19, alexnet or alexnet-caffe.")],
     /,
     *,
     yes: Annotated[bool, Parameter(help="Do not ask.", negative="")] = False,
@@ -49,7 +49,7 @@ def fetch(
             return 1
     with drawn() as sink:
         path = download_weights(name, sink=sink)
-    print(f"here and as on its card: {path}")
+    print(_there(path))
     return 0
 
 
@@ -63,7 +63,7 @@ def add(
     """Copy a published weight file that you have to where it is looked for, if it is the one on its card."""
     from brain2pix.models.weights import add_weights
 
-    print(f"here and as on its card: {add_weights(file, name)}")
+    print(_there(add_weights(file, name)))
     return 0
 
 
@@ -83,6 +83,13 @@ def train(
     params = {"n_images": n_images, "image_size": image_size, "seed": seed, "device": device, "settings": parse_changes(set_)}
     folder = out or Path("runs") / f"backbone-{seed}"
     return run_job("backbone", params, folder, done=f"done: {folder / 'results'}")
+
+
+def _there(path: Path) -> str:
+    from brain2pix.models.weights import card_names, read_card
+
+    known = any(card.file == path.name and card.sha256 for card in map(read_card, card_names()))
+    return f"here and as on its card: {path}" if known else f"here, of the right layout (no SHA-256 is known): {path}"
 
 
 def _agreed() -> bool:

@@ -5,6 +5,7 @@ from brain2pix.models.decoders import ConvDecoder
 from brain2pix.models.encoders import FoldedReadout, SeparableEncoder
 from brain2pix.models.feature_networks import (
     AlexNetFeatures,
+    CaffeAlexNetFeatures,
     FeatureNetwork,
     ResidualFeatures,
     TinyBackbone,
@@ -18,6 +19,7 @@ from brain2pix.models.weights import WeightsCard, card_names, download_weights, 
 
 __all__ = [
     "AlexNetFeatures",
+    "CaffeAlexNetFeatures",
     "ConvDecoder",
     "FeatureNetwork",
     "FieldEncoder",

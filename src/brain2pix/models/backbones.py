@@ -8,6 +8,7 @@ from torch import nn
 from brain2pix.errors import ConfigError, unknown_name
 from brain2pix.models.feature_networks import (
     AlexNetFeatures,
+    CaffeAlexNetFeatures,
     FeatureNetwork,
     ResidualFeatures,
     TinyBackbone,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlexNetFeatures",
+    "CaffeAlexNetFeatures",
     "FeatureNetwork",
     "ResidualFeatures",
     "TinyBackbone",
@@ -39,6 +41,7 @@ _TRAINED: "dict[str, Callable[[], FeatureNetwork]]" = {
     "vgg16": VGG16Features,
     "vgg19": VGG19Features,
     "alexnet": AlexNetFeatures,
+    "alexnet-caffe": CaffeAlexNetFeatures,
 }
 _RANDOM: "dict[str, Callable[[], FeatureNetwork]]" = {"random": TinyBackbone, "random_residual": ResidualFeatures}
 
@@ -67,7 +70,7 @@ def load_backbone(name: str, weights: "Path | None" = None, seed: int = 0) -> Fe
 
     Parameters
     ----------
-    name : str, "tiny" (bundled), "vgg16", "vgg19", "alexnet" (published files), "random" (tiny's layers, never trained),
+    name : str, "tiny" (bundled), "vgg16", "vgg19", "alexnet", "alexnet-caffe" (published files), "random" (tiny's layers, never trained),
         "random_residual" (another family, never trained)
     weights : Path or None, a weight file of one's own; None = the bundled file, or `weights_folder` for published ones
     seed : int, of the random networks

@@ -1,4 +1,4 @@
-"""Frozen feature networks: VGG16, VGG19 and AlexNet by their published weight files, and three small ones that need no download.
+"""Frozen feature networks: VGG16, VGG19 and AlexNet by their published weight files, and small ones that need no download.
 
 Sources: Simonyan & Zisserman 2015 (arXiv:1409.1556, configurations D and E), Krizhevsky 2014 (arXiv:1404.5997, one tower). The layer
 order and the parameter names are those of torchvision's files (BSD-3-Clause), so that these load; no code was used. What is ours: only
@@ -135,6 +135,22 @@ class AlexNetFeatures(FeatureNetwork):
                 nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2),
             ]
         )  # fmt: skip
+
+
+class CaffeAlexNetFeatures(FeatureNetwork):
+    """First layer of the Caffe reference network (AlexNet with pooling before normalisation), in MatConvNet's file; one tap.
+
+    Its input is 255 x image minus the mean colour of the file's mean picture: with `input_sd` 1/255 and that mean in 0..1.
+    """
+
+    name = "alexnet-caffe"
+    encoder_taps = (1,)
+    perceptual_taps = (1,)
+
+    def __init__(self) -> None:
+        super().__init__([nn.Conv2d(3, 96, 11, stride=4), nn.ReLU()])
+        self.register_buffer("input_mean", torch.zeros(1, 3, 1, 1))  # persistent: this file holds it
+        self.register_buffer("input_sd", torch.full((1, 3, 1, 1), 1 / 255), persistent=False)
 
 
 class TinyBackbone(FeatureNetwork):

@@ -15,6 +15,8 @@ from torch.nn import functional as nnf
 from brain2pix.errors import ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from brain2pix.config.retino import RetinoDecoderSettings
 
 
@@ -26,6 +28,7 @@ class LocalDecoder(nn.Module):
     n_voxels : int
     image_size : int, edge of the image [px]
     settings : RetinoDecoderSettings
+    n_parts : int, sets of `settings.n_runs` networks
 
     Attributes
     ----------
@@ -45,7 +48,7 @@ class LocalDecoder(nn.Module):
     contrasts: Tensor
     contrasts_offset: Tensor
 
-    def __init__(self, n_voxels: int, image_size: int, settings: "RetinoDecoderSettings") -> None:
+    def __init__(self, n_voxels: int, image_size: int, settings: "RetinoDecoderSettings", n_parts: int = 1) -> None:
         super().__init__()
         linear = settings.linear
         self.n_voxels, self.image_size = n_voxels, image_size
@@ -63,13 +66,14 @@ class LocalDecoder(nn.Module):
         self.register_buffer("contrasts_offset", torch.zeros(2 * self.grid**2))
         inputs = 3 * self.n_pictures + (2 if self.grid else 0)
         self.networks = nn.ModuleList(
-            RefiningNetwork(inputs, settings.channels, settings.top_channels, image_size) for _ in range(settings.n_runs)
+            RefiningNetwork(inputs, settings.channels, settings.top_channels, image_size) for _ in range(n_parts * settings.n_runs)
         )
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Make images [b 3 h w], not clipped, from responses [b v]: the mean over networks."""
+    def forward(self, values: Tensor, numbers: "Iterable[int] | None" = None) -> Tensor:
+        """Make images [b 3 h w], not clipped, from responses [b v]: the mean over networks, or over some of them."""
         seen = self.linear_pictures(values)
-        return torch.stack([network(seen) for network in self.networks]).mean(dim=0)
+        chosen = range(len(self.networks)) if numbers is None else numbers
+        return torch.stack([self.networks[number](seen) for number in chosen]).mean(dim=0)
 
     def linear_pictures(self, values: Tensor) -> Tensor:
         """Small pictures and contrasts that the linear map makes of responses [b v]; [b c s s]."""

@@ -13,7 +13,7 @@ from torch.nn import functional as nnf
 
 from brain2pix.config.beliy import BeliyDecoderSettings, BeliyEncoderSettings
 from brain2pix.errors import ShapeError
-from brain2pix.models.feature_networks import AlexNetFeatures, FeatureNetwork
+from brain2pix.models.feature_networks import AlexNetFeatures, CaffeAlexNetFeatures, FeatureNetwork
 
 _DROPPED_BY_MISTAKE = 0.25  # of the encoder's last grid, in the released program's second phase
 
@@ -30,7 +30,7 @@ def first_layer(network: FeatureNetwork, images: Tensor) -> Tensor:
     -------
     Tensor, [b c h/2 w/2]
     """
-    if not isinstance(network, AlexNetFeatures):
+    if not isinstance(network, AlexNetFeatures | CaffeAlexNetFeatures):
         (pooled,) = network(images, network.perceptual_taps[:1])
         return torch.as_tensor(pooled)
     convolution = network.features[0]
@@ -134,7 +134,7 @@ class ShallowDecoder(nn.Module):
             blocks += [convolution, nn.ReLU(), nn.Upsample(scale_factor=2), nn.BatchNorm2d(settings.channels)]
         self.blocks = nn.Sequential(*blocks)
         self.top = nn.Conv2d(settings.channels, settings.out_channels, 3, padding=1)
-        _glorot_normal(self)
+        _glorot_normal(self, settings.draw_biases)
 
     def forward(self, values: Tensor) -> Tensor:
         """Make images [b c h w] in 0..1 from responses [b v]."""
@@ -152,9 +152,12 @@ class ShallowDecoder(nn.Module):
         return [module.weight for module in self.modules() if isinstance(module, nn.Conv2d)]
 
 
-def _glorot_normal(network: nn.Module) -> None:
+def _glorot_normal(network: nn.Module, biases: bool = False) -> None:
+    """Draw weights, and biases if the program drew them too: as many ways in as out, so variance 1 / size."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.xavier_normal_(module.weight)
-            if module.bias is not None:
+            if module.bias is not None and biases:
+                nn.init.normal_(module.bias, std=len(module.bias) ** -0.5)
+            elif module.bias is not None:
                 nn.init.zeros_(module.bias)

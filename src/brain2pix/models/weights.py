@@ -27,6 +27,7 @@ from torch import Tensor
 from brain2pix.errors import ComputeError, ConfigError, DataFormatError, MissingDataError, unknown_name
 from brain2pix.events import CancelToken, Progress, ignore
 from brain2pix.files import atomic_path, disk_full_message, is_disk_full
+from brain2pix.models.matconvnet import read_first_layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ class WeightsCard:
     name : str, of the network
     title : str, for people
     file : str, name of the file
-    sha256 : str, hexadecimal; the whole digest or the leading digits that its publisher gives
+    sha256 : str, hexadecimal; the whole digest or the leading digits that its publisher gives; empty where none is known
     source : str, address, or the command that makes the file
     licence : str
     paper : str
@@ -107,7 +108,7 @@ def card_from_toml(text: str) -> WeightsCard:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a weight file as tensors and nothing else: safetensors, or torch's own format with code refused.
+    """Read a weight file as tensors and nothing else: safetensors, MatConvNet's first layer, or torch's own format with code refused.
 
     Raises
     ------
@@ -116,17 +117,32 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     DataFormatError
         If the file is damaged or holds more than tensors.
     """
+    state = load_plain(path)
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataFormatError(f"{path} is not a plain state dict of tensors (got {type(state).__name__})")
+    return state
+
+
+def load_plain(path: Path) -> Any:
+    """Read a weight file or a checkpoint: tensors, plain values, and dicts and lists of them; nothing that would run code.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    DataFormatError
+        If the file is damaged or holds anything else.
+    """
     if not path.is_file():
         raise MissingDataError(f"weight file {path} does not exist")
+    if path.suffix == ".mat":
+        return read_first_layer(path)
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+        return load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except pickle.UnpicklingError as error:
         raise DataFormatError(f"{path} holds more than tensors, or is damaged, and was not opened; expected a plain state dict") from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise DataFormatError(f"{path} cannot be read as a weight file (cut short?): {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataFormatError(f"{path} is not a plain state dict of tensors (got {type(state).__name__})")
-    return state
 
 
 def fill(network: "nn.Module", state: dict[str, Tensor], path: Path) -> None:
@@ -138,7 +154,7 @@ def fill(network: "nn.Module", state: dict[str, Tensor], path: Path) -> None:
         If a tensor is missing or has another shape.
     """
     with torch.no_grad():
-        for key, parameter in network.named_parameters():
+        for key, parameter in network.state_dict(keep_vars=True).items():
             if key not in state:
                 raise DataFormatError(f"{path} has no tensor {key!r}; is it a weight file of {type(network).__name__}?")
             if state[key].shape != parameter.shape:
@@ -157,10 +173,15 @@ def file_sha256(path: Path) -> str:
 def check_digest(path: Path, card: WeightsCard, shown: Path | None = None) -> None:
     """Refuse a file that is not the one on the card; the message names it as `shown`, if given.
 
+    Where no digest is known, a warning says that the origin is not checked.
+
     Raises
     ------
     DataFormatError
     """
+    if not card.sha256:
+        _log.warning("no SHA-256 is known for %s: its layout is checked, its origin is not", shown or path)
+        return
     found = file_sha256(path)
     if not found.startswith(card.sha256.lower()):
         raise DataFormatError(
@@ -219,6 +240,12 @@ def download_weights(name: str, folder: Path | None = None, sink: "EventSink" = 
         part.unlink()  # going on from it would never end well
         raise
     part.replace(target)
+    if not card.sha256:
+        try:
+            load_tensors(target)  # then at least it is of that layout
+        except DataFormatError:
+            target.unlink()
+            raise
     return target
 
 
@@ -245,6 +272,8 @@ def add_weights(path: Path, name: str | None = None, folder: Path | None = None)
     if card.bundled:
         raise ConfigError(f"backbone {card.name!r} comes with this package; give another file by the setting backbone.weights")
     check_digest(path, card)
+    if not card.sha256:
+        load_tensors(path)  # then at least it is of that layout
     target = (folder or weights_folder()) / card.file
     if not (target.is_file() and target.samefile(path)):
         with atomic_path(target) as beside:
@@ -325,7 +354,7 @@ def _network_of(path: Path) -> str:
     if named:
         return named[0]
     digest = file_sha256(path)
-    fitting = [card.name for card in cards if digest.startswith(card.sha256.lower())]
+    fitting = [card.name for card in cards if card.sha256 and digest.startswith(card.sha256.lower())]
     if not fitting:
         known = ", ".join(f"{card.file} ({card.name})" for card in cards)
         raise DataFormatError(
