@@ -35,7 +35,7 @@ class SubjectInfo:
     field_of_view_deg : float, full width of the square stimulus
     simulated : bool
     zscore : str, how the subject is opened so that its responses are in `unit`, see `PreparationSettings`
-    transductive : tuple of str, uses of test responses in the choice of these voxels
+    transductive : tuple of str, uses of test responses in the choice of these voxels, or of the encoder that gave their responses
     """
 
     subject: str
@@ -72,11 +72,25 @@ class VoxelBatch:
     values : Tensor, [b v], or [b l v] for systems that see several lags
     subjects : tuple of str, one id per row; one subject per batch for the systems that know one
     unit : str, e.g. "z-train"
+    stimulus_ids : tuple of str, which stimulus each row was measured for; "" where it is none of the subject's. Empty if nothing is known.
+        Systems with folds decode a row by the decoders that never saw the responses to its stimulus.
+
+    Raises
+    ------
+    ShapeError
+        If there are stimulus ids, but not one per row.
     """
 
     values: "Tensor"
     subjects: tuple[str, ...] = ()
     unit: str = "z-train"
+    stimulus_ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.stimulus_ids and len(self.stimulus_ids) != len(self):
+            raise ShapeError(
+                f"a batch of {len(self)} responses needs one stimulus id each, got {len(self.stimulus_ids)}; give '' where there is none"
+            )
 
     @property
     def n_voxels(self) -> int:
@@ -85,6 +99,10 @@ class VoxelBatch:
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
+
+
+# Optional parts of a map: how well each voxel is predicted by an encoder, what noise allows, and the one over the other.
+ENCODER_PARTS = ("prediction", "ceiling", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,7 @@ class RetinotopicMap:
     accuracy : float array, [v], or None: the encoder's r on test images over its noise ceiling, not clipped;
         NaN where that is unknown
     accuracy_name : str, what `accuracy` was measured on, or why there is none
+    prediction, ceiling : float arrays, [v], or None: that r, and that noise ceiling
     """
 
     x0_deg: "NDArray[np.float32]"
@@ -112,13 +131,20 @@ class RetinotopicMap:
     source: str = ""
     accuracy: "NDArray[np.float32] | None" = None
     accuracy_name: str = ""
+    prediction: "NDArray[np.float32] | None" = None
+    ceiling: "NDArray[np.float32] | None" = None
 
     def __post_init__(self) -> None:
         shapes = {name: getattr(self, name).shape for name in ("x0_deg", "y0_deg", "sigma_deg", "quality")}
-        if self.accuracy is not None:
-            shapes["accuracy"] = self.accuracy.shape
+        shapes |= {name: part.shape for name, part in self.encoder_parts.items()}
         if len(set(shapes.values())) != 1 or self.x0_deg.ndim != 1:
             raise ShapeError(f"a map needs one value per voxel in each of its parts, got shapes {shapes}")
+
+    @property
+    def encoder_parts(self) -> "dict[str, NDArray[np.float32]]":
+        """Those of `ENCODER_PARTS` that there are, each [v]."""
+        found = {"prediction": self.prediction, "ceiling": self.ceiling, "accuracy": self.accuracy}
+        return {name: part for name, part in found.items() if part is not None}
 
     @property
     def eccentricity_deg(self) -> "NDArray[np.float32]":

@@ -54,7 +54,7 @@ def resolve(
     MissingDataError
         If `file` does not exist.
     """
-    values: dict[str, Any] = {}
+    values = _groups(model)
     if preset is not None:
         presets = _preset_file(kind)
         if preset not in presets:
@@ -95,6 +95,11 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _groups(model: type[BaseModel]) -> dict[str, Any]:
+    """Defaults of a model's groups: they may be others than those of the group's class, which a group given in part would get."""
+    return {name: info.default.model_dump() for name, info in model.model_fields.items() if isinstance(info.default, BaseModel)}
 
 
 def _explain(model: type[BaseModel], problem: Any) -> str:

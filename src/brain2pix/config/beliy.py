@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from brain2pix.config.base import Settings
-from brain2pix.config.methods import RepeatSettings, ScheduleSettings
+from brain2pix.config.methods import SNR_SOURCE, RepeatSettings, ScheduleSettings, SnrSource
 from brain2pix.config.models import BackboneSettings
 
 
@@ -41,7 +41,9 @@ class BeliyDecoderSettings(Settings):
     channels: int = Field(64, ge=1, le=512, description="channels of the start grid and of each block")
     n_blocks: int = Field(3, ge=1, le=5, description="blocks, each doubles the size; the start grid is image size / 2^n_blocks")
     out_channels: Literal[1, 3] = Field(3, description="1 for grey-scale datasets")
+    draw_biases: bool = Field(False, description="draw the biases at the start too, as the released program; else they start at 0")
     n_steps: int = Field(2700, ge=0, description="gradient steps; 2,700 are 150 epochs of 18; 0 trains the encoder only")
+    n_runs: int = Field(1, ge=1, le=20, description="decoders that are trained one after the other; their pictures are averaged")
     batch_pairs: int = Field(48, ge=1, description="pairs per step")
     batch_images: int = Field(16, ge=1, description="images without responses per step")
     batch_fmri: int = Field(16, ge=1, description="responses without images per step")
@@ -79,7 +81,7 @@ class BeliySettings(Settings):
     balance: Literal["equalise", "fixed"] = Field(
         "fixed", description="equalise: divide each loss by its running mean; fixed: as published"
     )
-    snr_source: Literal["test_repeats", "none"] = Field("test_repeats", description="where SNR weights of voxels come from (transductive)")
+    snr_source: SnrSource = Field("test_repeats", description=SNR_SOURCE)
     encoder: BeliyEncoderSettings = BeliyEncoderSettings()
     decoder: BeliyDecoderSettings = BeliyDecoderSettings()
     image_loss: BeliyImageLossSettings = BeliyImageLossSettings()

@@ -76,6 +76,7 @@ def stems(subject: str, what: tuple[str, ...], maps: tuple[str, ...]) -> list[st
     """
     found = [f"{subject}_map-{kind}" for kind in maps or KINDS] if "maps" in what else []
     further = [*(["record"] if "stimulation" in what else []), *(["image-scores"] if "scores" in what else [])]  # lie beside the figure
+    further += ["accuracy-cortex"] if "accuracy" in what else []
     return found + [f"{subject}_{NAMES.get(part, part)}" for part in dict.fromkeys((*what, *further)) if part != "maps"]
 
 

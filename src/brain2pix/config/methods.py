@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from brain2pix.config.base import Settings
 from brain2pix.config.models import BackboneSettings, DecoderSettings, EncoderSettings
 
+SnrSource = Literal["test_repeats", "train_repeats", "none"]
+SNR_SOURCE = "where SNR weights of voxels come from: test_repeats (as published; transductive), repeated training images, or none"
+
 
 class RidgeSettings(Settings):
     """Ridge regression from voxels to a small image. Presets: tiny, demo, unpaired, preview, released, paper."""
@@ -64,7 +67,10 @@ class GazivEncoderSettings(EncoderSettings):
         description="solve the readout in closed form every so many steps, gradients train the convolutions; 0: gradients train all",
     )
     schedule: ScheduleSettings = ScheduleSettings()
-    cosine_weight: float = Field(0.3, ge=0, description="weight of (1 - cosine)/2 beside the squared error")
+    cosine_weight: float = Field(0.3, ge=0, description="weight of (1 - cosine)/2 beside the squared error, as released")
+    alpha: float | None = Field(
+        None, ge=0, le=1, description="alpha x squared error - (1 - alpha) x cosine instead, as the paper has it; none: as released"
+    )
     freeze_norms: bool = Field(False, description="keep the normalisations' statistics as measured on the training images at the start")
     shift_px: int = Field(3, ge=0, description="random shift of the training images, edges repeated [px]")
     cached_copies: int = Field(
@@ -81,6 +87,7 @@ class GazivDecoderSettings(DecoderSettings):
     """Architecture and training of the decoder (phase II)."""
 
     n_steps: int = Field(7500, ge=0, description="gradient steps; 0 trains the encoder only")
+    n_runs: int = Field(1, ge=1, le=20, description="decoders that are trained one after the other; their pictures are averaged")
     batch_pairs: int = Field(24, ge=1, description="pairs per step")
     batch_images: int = Field(48, ge=1, description="images without responses per step")
     batch_fmri: int = Field(16, ge=1, description="responses without images per step")
@@ -118,7 +125,26 @@ class RepeatSettings(Settings):
     share: float = Field(1 / 3, gt=0, le=1, description="share of the repeats that is averaged")
     exclude: tuple[int, ...] = Field((), description="images whose responses are never drawn (inductive folds)")
     max_repeats: int | None = Field(None, ge=1, description="use only the first repeats of each image")
-    cosine_weight: float = Field(0.2, ge=0, description="weight of (1 - cosine)/2 beside the absolute difference")
+    folds: int = Field(
+        0,
+        ge=0,
+        le=50,
+        description="parts of the test images, 2 or more; each part is decoded by decoders trained without its responses (inductive). "
+        "0: one decoder sees the responses of all (transductive)",
+    )
+    cosine_weight: float = Field(0.2, ge=0, description="weight of (1 - cosine)/2 beside the absolute difference, as released")
+    alpha: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="alpha x squared error + (1 - alpha) x (1 - cosine), no SNR weights, as the papers have it; none: as released",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.folds == 1:
+            raise ValueError("folds must be 0 (off) or 2 and more: with one part no test response would be left to learn from")
+        return self
 
 
 class GazivSettings(Settings):
@@ -138,7 +164,7 @@ class GazivSettings(Settings):
     balance: Literal["equalise", "fixed"] = Field(
         "equalise", description="equalise: divide each loss by its running mean; fixed: as published"
     )
-    snr_source: Literal["test_repeats", "none"] = Field("test_repeats", description="where SNR weights of voxels come from (transductive)")
+    snr_source: SnrSource = Field("test_repeats", description=SNR_SOURCE)
     encoder: GazivEncoderSettings = GazivEncoderSettings()
     decoder: GazivDecoderSettings = GazivDecoderSettings()
     image_loss: ImageLossSettings = ImageLossSettings()

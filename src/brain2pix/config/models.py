@@ -8,14 +8,16 @@ from pydantic import Field, model_validator
 
 from brain2pix.config.base import Settings
 
-BackboneName = Literal["tiny", "random", "random_residual", "vgg16", "vgg19", "alexnet"]
+BackboneName = Literal["tiny", "random", "random_residual", "vgg16", "vgg19", "alexnet", "alexnet-caffe"]
 
 
 class BackboneSettings(Settings):
     """Which frozen network gives the image features, and where its weights are."""
 
     name: BackboneName = Field(
-        "tiny", description="tiny ships with the package; vgg16, vgg19 and alexnet need the published weight file; random has no training"
+        "tiny",
+        description="tiny ships with the package; vgg16, vgg19, alexnet and alexnet-caffe (first layer only, for beliy's encoder) need the "
+        "published weight file; random has no training",
     )
     weights: Path | None = Field(None, description="weight file; None = bundled (tiny) or the weights folder (published networks)")
     seed: int = Field(0, ge=0, description="of the random networks")

@@ -10,6 +10,10 @@ from brain2pix.config.base import Settings
 class PRFSettings(Settings):
     """From a map per voxel, and from what the model itself says, to receptive fields. Presets: default, paper."""
 
+    maps: Literal["gradient", "weights"] = Field(
+        "gradient",
+        description="read fields from gradients (decoder: from changes of the picture), or from the weights themselves: quick and coarse",
+    )
     n_images: int = Field(6, ge=1, le=256, description="input images whose gradient maps are added")
     inputs: Literal["training", "noise", "mixed"] = Field("training", description="training images, uniform noise, or half of each")
     gradient: Literal["squared", "absolute"] = Field("squared", description="what of the gradient is added over colours and images")

@@ -1,11 +1,11 @@
 """Settings of our own system. Presets stand in ``resources/presets/retino.toml``."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from brain2pix.config.base import Settings
-from brain2pix.config.methods import ImageLossSettings, RepeatSettings, ScheduleSettings
+from brain2pix.config.methods import SNR_SOURCE, ImageLossSettings, RepeatSettings, ScheduleSettings, SnrSource
 from brain2pix.config.models import BackboneSettings
 
 
@@ -92,7 +92,7 @@ class RetinoSettings(Settings):
     weight_fmri: float = Field(
         0.35, ge=0, description="weight of E(D(response)) against the response, without images (transductive); 0 turns it off"
     )
-    snr_source: Literal["test_repeats", "none"] = Field("test_repeats", description="where SNR weights of voxels come from (transductive)")
+    snr_source: SnrSource = Field("test_repeats", description=SNR_SOURCE)
     encoder: RetinoEncoderSettings = RetinoEncoderSettings()
     decoder: RetinoDecoderSettings = RetinoDecoderSettings()
     image_loss: ImageLossSettings = ImageLossSettings(tv=0.0, perceptual=(0.13, 0.13, 0.13, 0.10))

@@ -8,7 +8,7 @@ from pydantic import Field
 from brain2pix.config.base import Settings
 from brain2pix.config.defaults import DEMO_METHOD
 from brain2pix.config.models import BackboneSettings
-from brain2pix.config.preparation import PreparationSettings
+from brain2pix.config.preparation import PreparationSettings, ZScore
 from brain2pix.config.training import TrainingSettings
 
 _DEVICE = "auto, cpu, cuda, cuda:N or mps; auto takes CUDA if there is any"
@@ -50,6 +50,23 @@ class TrainParams(Settings):
     training: TrainingSettings = TrainingSettings()
 
 
+class ImportModelParams(Settings):
+    """Make a trained system of the checkpoints that its authors published."""
+
+    subject: Path = Field(description="dataset folder, or the subject's folder in it")
+    subject_name: str | None = Field(None, description="which subject of a dataset folder, e.g. sub-01")
+    method: str = Field("gaziv", description="name in the registry of methods")
+    encoder: Path | None = Field(None, description="checkpoint of the encoder; None: a system without one")
+    decoder: Path | None = Field(None, description="checkpoint of the decoder; None: a system that makes no pictures")
+    region: str = Field("VC", description="expression over areas: the voxels of the checkpoints, in the order of the subject's table")
+    select_voxels: Path | None = Field(
+        None, description="npz file with select_voxels: numbers of the region's voxels, from 0, or a mask over them, as the program had it"
+    )
+    zscore: ZScore = Field("none", description="how the subject's responses are z-scored; none: as they are, as the program took them")
+    preset: Literal["released", "paper"] = Field("released", description="what no file tells: groups, activation and their order")
+    settings: dict[str, Any] = Field({}, description="single settings over the preset, dotted names")
+
+
 class MapsParams(Settings):
     """Read receptive fields from a trained encoder, or from a decoder."""
 
@@ -81,6 +98,8 @@ class DecodeParams(Settings):
 class EvaluateParams(DecodeParams):
     """Score reconstructions, and predictions if the system has an encoder."""
 
+    pool: Path | None = Field(None, description="folder of pictures that are distractors of further identification scores; None: none")
+
 
 class ClassifyParams(DecodeParams):
     """Classify reconstructions among the classes of a gallery."""
@@ -100,10 +119,11 @@ class StimulateParams(Settings):
     subject: Path | None = Field(None, description=_SUBJECT)
     stimulus: str = Field("mean", description="stimulus whose mean response is changed; mean: the mean training response")
     repeat: int | None = Field(None, ge=1, description="change the response of this trial of the stimulus; None: the mean over its trials")
+    split: str | None = Field(None, description="only trials of this split; None: those in which the stimulus was seen")
     region: str = Field("all", description="expression over areas")
     mode: Literal["set", "add", "scale", "silence"] = Field("add", description="what is done to the responses of the region")
     amplitude: float = Field(1.0, description="value, summand or factor [units of the responses]")
-    record: Path | None = Field(None, description="record of a stimulation to run again, instead of the five above")
+    record: Path | None = Field(None, description="record of a stimulation to run again, instead of the six above")
     device: str = Field("auto", description=_DEVICE)
 
 

@@ -21,10 +21,14 @@ class RepeatedResponses:
     ----------
     values : float32 array, [n v], z-scored like the training responses
     image_index : int array, [n], 0..m-1, which image each trial showed; repeats may differ in number
+    stimulus_ids : tuple of str, [m], names of the images; empty if they are not known
+    groups : int array, [m], images of one number come from one photo or class; None if that is not known
     """
 
     values: "NDArray[np.float32]"
     image_index: "NDArray[np.int64]"
+    stimulus_ids: tuple[str, ...] = ()
+    groups: "NDArray[np.int64] | None" = None
 
     @property
     def n_images(self) -> int:

@@ -14,11 +14,11 @@ from torch.autograd.function import once_differentiable
 
 from brain2pix.errors import ConfigError, MissingDataError
 from brain2pix.events import Progress
-from brain2pix.losses import channel_scale, perceptual_loss, scaled_l1, snr_l1_cosine, snr_weights, tv
+from brain2pix.losses import alpha_mse_cosine, channel_scale, perceptual_loss, scaled_l1, snr_l1_cosine, snr_weights, tv
 from brain2pix.methods._pictures import to_tensor
 from brain2pix.methods._sampling import Epochs, RepeatSampler, take_rows
 from brain2pix.methods.base import Phase
-from brain2pix.methods.predictions import predict_responses
+from brain2pix.methods.predictions import Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from brain2pix.config.methods import ImageLossSettings
-    from brain2pix.data.training import RepeatedResponses, TrainingData
+    from brain2pix.data.training import TrainingData
     from brain2pix.methods._self_supervised import SelfSupervised
     from brain2pix.methods.base import TrainingContext
 
@@ -75,17 +75,24 @@ class DecoderPhase(Phase):
     ----------
     method : SelfSupervised
     data : TrainingData
+    number : int, of the decoder
+    predictions : Predictions or None, shared with the phases of other decoders
     """
 
-    name = "decoder"
-
-    def __init__(self, method: "SelfSupervised", data: "TrainingData") -> None:
-        self.method, self.data, self.decoder = method, data, method.decoder
+    def __init__(self, method: "SelfSupervised", data: "TrainingData", number: int = 0, predictions: Predictions | None = None) -> None:
+        method.divide(data.repeats)
+        self.method, self.data, self.decoder = method, data, method.decoder_of(number)
+        self.number, self.name = number, method.decoder_name(number)
+        self.predictions = Predictions() if predictions is None else predictions
         self.steps: StepSettings = method.options.decoder
-        self.n_steps = self.steps.n_steps
         self.weights = active_losses(method, data)
         self.responses = torch.from_numpy(data.responses)
         self.unpaired = None if data.unpaired is None else data.unpaired[: self.steps.max_unpaired]
+
+    @property
+    def n_steps(self) -> int:
+        """Number of gradient steps."""
+        return self.steps.n_steps
 
     def prepare(self, context: "TrainingContext") -> None:
         """Compute what the frozen encoder says of the images without responses, and the voxels' SNR weights."""
@@ -95,19 +102,23 @@ class DecoderPhase(Phase):
         self.decoder.train()
         self.responses = self.responses.to(context.device)
         self.colour_scale = channel_scale(to_tensor(self.data.images[:512])).to(context.device)
-        self.pairs = Epochs(len(self.responses), steps.batch_pairs, seed, "decoder pairs")
+        self.pairs = Epochs(len(self.responses), steps.batch_pairs, seed, f"{self.name} pairs")
         if "images" in self.weights:
             assert self.unpaired is not None
-            self.predicted = predict_responses(self.method, self.unpaired, context.cancel, self._on_progress)
-            self.images = Epochs(len(self.unpaired), steps.batch_images, seed, "decoder images")
+            self.predicted = self.predictions.of(self.method, self.unpaired, context.cancel, self._on_progress)
+            self.images = Epochs(len(self.unpaired), steps.batch_images, seed, f"{self.name} images")
         self.snr: Tensor | None = None
         if "fmri" in self.weights:
             assert self.data.repeats is not None
-            self.sampler = RepeatSampler(self.data.repeats, options.repeats, steps.batch_fmri, seed)
+            hidden = {*options.repeats.exclude, *self.method.hidden_images(self.number, self.data.repeats)}
+            allowed = options.repeats.model_copy(update={"exclude": tuple(sorted(hidden))})
+            self.sampler = RepeatSampler(self.data.repeats, allowed, steps.batch_fmri, seed, self.own("repeats"))
             self.method.mark_use("test responses without images")
             if options.snr_source == "test_repeats":
-                self.snr = snr_of(self.data.repeats, self.sampler).to(context.device)
+                self.snr = snr_of(self.data.repeats.values, self.sampler.trials).to(context.device)
                 self.method.mark_use("SNR weights")
+        if options.snr_source == "train_repeats":
+            self.snr = snr_of(self.data.responses, trials_of(self.data.image_index)).to(context.device)
         if self.method.encoder is not None:
             self.method.freeze_encoder()
 
@@ -129,7 +140,7 @@ class DecoderPhase(Phase):
         """Give training images over their reconstructions."""
         self.decoder.eval()  # a look must not move the statistics of batch normalisation
         with torch.no_grad():
-            made = self.decoder(self.responses[:_PREVIEWS]).expand(-1, 3, -1, -1)
+            made = self.method.pictures(self.responses[:_PREVIEWS], [self.number]).expand(-1, 3, -1, -1)
         self.decoder.train()
         return torch.cat([to_tensor(self.data.images[self.data.image_index[:_PREVIEWS]], made.device), made])
 
@@ -138,6 +149,13 @@ class DecoderPhase(Phase):
         self.method.training_state = {}
         self.decoder.eval()
         self.decoder.zero_grad(set_to_none=True)
+        self.responses, self.predictions = torch.from_numpy(self.data.responses), Predictions()
+        if "images" in self.weights:
+            del self.predicted
+
+    def own(self, stream: str) -> str:
+        """Name a stream of random numbers; further decoders have streams of their own."""
+        return stream if self.name == "decoder" else f"{self.name} {stream}"
 
     @abstractmethod
     def _image_loss(self, images: "Tensor", targets: "Tensor") -> "Tensor":
@@ -145,8 +163,11 @@ class DecoderPhase(Phase):
 
     def _response_loss(self, images: "Tensor", measured: "Tensor", step: int) -> "Tensor":
         """Say how far the responses to pictures [b c h w] are from those they were made of, [b v]; scalar."""
-        predicted = self._predict(images.expand(-1, 3, -1, -1), step)
-        return snr_l1_cosine(predicted, measured, self.snr, self.method.options.repeats.cosine_weight)
+        predicted, options = self._predict(images.expand(-1, 3, -1, -1), step), self.method.options.repeats
+        if options.alpha is not None:
+            # the papers subtract the cosine; the constant keeps the loss above 0, which balancing by size needs
+            return alpha_mse_cosine(predicted, measured, options.alpha) + (1 - options.alpha)
+        return snr_l1_cosine(predicted, measured, self.snr, options.cosine_weight)
 
     def _predict(self, images: "Tensor", step: int) -> "Tensor":
         """Responses to pictures that D made, [b 3 h w] -> [b v]; the gradient flows through E to D."""
@@ -250,13 +271,19 @@ def perceptual_image_loss(
         total = total + options.pixel * scaled_l1(images, targets, colour_scale)
     if options.tv:
         total = total + options.tv * tv(images)
-    if any(options.perceptual):
+    if weights := used_blocks(options.perceptual):
         network = method.perceptual_network
-        taps = network.perceptual_taps[: len(options.perceptual)]
+        taps = network.perceptual_taps[: len(weights)]
         with torch.no_grad():
             wanted = network(targets.expand(-1, 3, -1, -1), taps)
-        total = total + perceptual_loss(network(images.expand(-1, 3, -1, -1), taps), wanted, options.perceptual)
+        total = total + perceptual_loss(network(images.expand(-1, 3, -1, -1), taps), wanted, weights)
     return total
+
+
+def used_blocks(weights: "tuple[float, ...]") -> "tuple[float, ...]":
+    """Weights of a network's blocks up to the last one that counts: what lies behind it is not computed."""
+    counts = [number for number, weight in enumerate(weights, start=1) if weight]
+    return weights[: counts[-1]] if counts else ()
 
 
 def for_channels(images: "Tensor", targets: "Tensor", colour_scale: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -300,15 +327,27 @@ def active_losses(method: "SelfSupervised", data: "TrainingData") -> dict[str, f
     return active
 
 
-def snr_of(repeats: "RepeatedResponses", sampler: RepeatSampler) -> "Tensor":
-    """Weight of each voxel by its signal-to-noise ratio over the images that may be used; mean 1, [v].
+def trials_of(image_index: "NDArray[np.int64]") -> "dict[int, NDArray[np.int64]]":
+    """List the trials of each image, image number -> rows, from the image of each trial [n]."""
+    order = np.argsort(image_index, kind="stable")
+    images, starts = np.unique(image_index[order], return_index=True)
+    return dict(zip(images.tolist(), np.split(order, starts[1:]), strict=True))
+
+
+def snr_of(responses: "NDArray[np.float32]", trials: "dict[int, NDArray[np.int64]]") -> "Tensor":
+    """Weight of each voxel by its signal-to-noise ratio; mean 1, [v].
+
+    Parameters
+    ----------
+    responses : float32 array, [n v], single trials
+    trials : dict of image number to its rows
 
     Raises
     ------
     ConfigError
-        If fewer than two images are left, or none has repeats.
+        If there are fewer than two images, or none has repeats.
     """
-    groups = [repeats.values[rows] for _, rows in sorted(sampler.trials.items())]
+    groups = [responses[rows] for _, rows in sorted(trials.items())]
     most = max(map(len, groups))
     if len(groups) < 2 or most < 2:
         raise ConfigError(

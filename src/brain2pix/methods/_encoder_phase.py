@@ -74,7 +74,7 @@ class EncoderPhase(Phase):
         self.responses = torch.from_numpy(data.responses)
 
     @property
-    def n_steps(self) -> int:  # type: ignore[override]  # the phase declares an attribute; a refit knows it only after its predecessor
+    def n_steps(self) -> int:
         """Number of gradient steps."""
         return self.learning.n_steps
 
@@ -177,7 +177,7 @@ class Refit(EncoderPhase):
     name = "encoder refit"
 
     @property
-    def n_steps(self) -> int:  # type: ignore[override]  # as in the phase itself
+    def n_steps(self) -> int:
         """Number of gradient steps: the best one of the phase before."""
         return int(self.method.best_step)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from brain2pix.data.training import TrainingData
     from brain2pix.methods.base import TrainingContext
     from brain2pix.methods.gaziv import Gaziv
+    from brain2pix.methods.predictions import Predictions
 
 
 class GazivDecoderPhase(DecoderPhase):
@@ -28,24 +29,26 @@ class GazivDecoderPhase(DecoderPhase):
     ----------
     method : Gaziv
     data : TrainingData
+    number : int, of the decoder
+    predictions : Predictions or None, shared with the phases of other decoders
     """
 
     method: "Gaziv"
     decoder: ConvDecoder
 
-    def __init__(self, method: "Gaziv", data: "TrainingData") -> None:
-        super().__init__(method, data)
+    def __init__(self, method: "Gaziv", data: "TrainingData", number: int = 0, predictions: "Predictions | None" = None) -> None:
+        super().__init__(method, data, number, predictions)
         self.options = method.options.decoder
 
     def initialise(self, context: "TrainingContext") -> None:
         """Draw the decoder's start; the linear layer by ridge regression if the start is in closed form."""
-        with torch_numbers(context.seed, "decoder start", 0, context.device):
+        with torch_numbers(context.seed, f"{self.name} start", 0, context.device):
             fresh = ConvDecoder(self.decoder.n_voxels, self.decoder.image_size, self.options)
         self.decoder.load_state_dict(fresh.state_dict())
         if self.method.options.start == "glorot":
             return
         context.cancel.check()
-        rng = generator(context.seed, "patch basis", 0)
+        rng = generator(context.seed, self.own("patch basis"), 0)
         # unpaired images are many and free of noise; without them the pairs must do
         if "images" in self.weights:
             assert self.unpaired is not None
@@ -75,7 +78,7 @@ class GazivDecoderPhase(DecoderPhase):
     def _disturbed(self, predicted: "NDArray[np.float32]", step: int) -> "NDArray[np.float32]":
         if not self.options.response_noise:
             return predicted
-        noise = generator(self.context.seed, "decoder response noise", step).standard_normal(predicted.shape, dtype=np.float32)
+        noise = generator(self.context.seed, f"{self.name} response noise", step).standard_normal(predicted.shape, dtype=np.float32)
         return predicted + np.float32(self.options.response_noise) * noise
 
     def _balance(self, raw: "dict[str, Tensor]") -> "dict[str, Tensor]":

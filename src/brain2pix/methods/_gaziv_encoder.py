@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from brain2pix.losses import l1, map_variation, mse_cosine, neighbour_group_lasso, second_moment
+from brain2pix.losses import alpha_mse_cosine, l1, map_variation, mse_cosine, neighbour_group_lasso, second_moment
 from brain2pix.methods._encoder_phase import EncoderPhase, Refit
 from brain2pix.methods._gaziv_start import solve_readout
 from brain2pix.methods._sampling import torch_numbers
@@ -85,6 +85,8 @@ class GazivEncoderPhase(EncoderPhase):
         return predicted
 
     def _fit(self, predicted: "Tensor", measured: "Tensor") -> "Tensor":
+        if self.options.alpha is not None:
+            return alpha_mse_cosine(predicted, measured, self.options.alpha)
         return mse_cosine(predicted, measured, self.options.cosine_weight)
 
     def _penalty(self) -> "Tensor":

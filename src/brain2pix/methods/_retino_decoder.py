@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from brain2pix.data.training import TrainingData
     from brain2pix.methods.base import TrainingContext
+    from brain2pix.methods.predictions import Predictions
     from brain2pix.methods.retino import Retino
 
 _CHUNK = 256
@@ -33,16 +34,15 @@ class LocalDecoderPhase(DecoderPhase):
     method : Retino
     data : TrainingData
     number : int, of the network
+    predictions : Predictions or None, shared with the phases of other networks
     """
 
     method: "Retino"
     decoder: LocalDecoder
 
-    def __init__(self, method: "Retino", data: "TrainingData", number: int = 0) -> None:
-        super().__init__(method, data)
+    def __init__(self, method: "Retino", data: "TrainingData", number: int = 0, predictions: "Predictions | None" = None) -> None:
+        super().__init__(method, data, number, predictions)
         self.settings = method.options.decoder
-        self.number = number
-        self.name = "decoder" if number == 0 else f"decoder {number + 1}"
         self.network = self.decoder.networks[number]
 
     def prepare(self, context: "TrainingContext") -> None:

@@ -49,8 +49,12 @@ class FieldEncoderPhase(Phase):
     def __init__(self, method: "Retino", data: "TrainingData") -> None:
         self.method, self.data, self.encoder = method, data, method.encoder
         self.options = method.options.encoder
-        self.n_steps = self.options.n_steps
         self.responses = torch.from_numpy(data.responses)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of gradient steps."""
+        return self.options.n_steps
 
     def prepare(self, context: "TrainingContext") -> None:
         """Compute the frozen features that training reads again and again."""

@@ -73,6 +73,7 @@ class RepeatSampler:
     settings : RepeatSettings
     batch : int
     seed : int
+    stream : str
 
     Raises
     ------
@@ -80,16 +81,16 @@ class RepeatSampler:
         If an excluded image does not exist, or none is left.
     """
 
-    def __init__(self, repeats: "RepeatedResponses", settings: "RepeatSettings", batch: int, seed: int) -> None:
-        self._values, self._settings, self._seed = repeats.values, settings, seed
+    def __init__(self, repeats: "RepeatedResponses", settings: "RepeatSettings", batch: int, seed: int, stream: str = "repeats") -> None:
+        self._values, self._settings, self._seed, self._stream = repeats.values, settings, seed, stream
         self.trials = allowed_trials(repeats, settings.exclude, settings.max_repeats)
         self.images = np.array(sorted(self.trials), dtype=np.int64)
-        self._epochs = Epochs(len(self.images), batch, seed, "repeats")
+        self._epochs = Epochs(len(self.images), batch, seed, stream)
 
     def draw(self, step: int) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
         """Give averaged responses [b v] and the number of the image each belongs to [b]."""
         images = self.images[self._epochs.rows(step)]
-        rng = generator(self._seed, "subsets of repeats", step)
+        rng = generator(self._seed, f"subsets of {self._stream}", step)
         means = [self._values[self.subset(int(image), rng)].mean(axis=0) for image in images]
         return np.stack(means), images
 

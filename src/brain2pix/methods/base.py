@@ -6,12 +6,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from brain2pix.errors import ConfigError, NotSupportedError, ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import torch
     from torch import Tensor
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from brain2pix.config.base import Settings
     from brain2pix.data.training import TrainingData
     from brain2pix.events import CancelToken, EventSink
+
+Side = Literal["encoder", "decoder"]
+CHOSEN_ON_TEST = "encoder chosen on test responses"  # among what a transductive system used
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class MethodInfo:
     has_encoder : bool
     transductive : tuple of str, uses of test responses in training, e.g. ("test responses without images", "SNR weights"); empty if none.
         Those that lie in the choice of the voxels are put before the method's own.
+    folds : tuple of tuples of str, stimuli whose responses each part of the decoders never saw; a response to one of them is decoded by
+        that part, any other by all. Empty for a system without parts.
+    has_decoder : bool, whether it makes pictures; False for an encoder alone
     """
 
     name: str
@@ -43,6 +49,8 @@ class MethodInfo:
     subjects: "tuple[SubjectInfo, ...]"
     has_encoder: bool
     transductive: tuple[str, ...] = ()
+    folds: tuple[tuple[str, ...], ...] = ()
+    has_decoder: bool = True
 
     def __post_init__(self) -> None:
         of_voxels = (use for subject in self.subjects for use in subject.transductive)
@@ -84,7 +92,11 @@ class Phase(ABC):
     """
 
     name: str
-    n_steps: int
+
+    @property
+    @abstractmethod
+    def n_steps(self) -> int:
+        """Number of gradient steps."""
 
     def prepare(self, context: TrainingContext) -> None:
         """Compute what stays fixed during the phase (caches of frozen features, ...)."""
@@ -207,6 +219,19 @@ class Method(ABC):
         """
         return None
 
+    def weight_maps(self, side: "Side") -> "Tensor | None":
+        """Energy of the weights with which each voxel looks at the image ("encoder") or writes into it ("decoder"), coarse.
+
+        Parameters
+        ----------
+        side : str
+
+        Returns
+        -------
+        Tensor, [v g g] on a grid over the image, row 0 is the top; None where the system has no such weights
+        """
+        return None
+
     @abstractmethod
     def state_dict(self) -> "dict[str, Tensor]":
         """Everything that training changed, as tensors."""
@@ -243,6 +268,32 @@ def _differences(wanted: "dict[str, Any]", found: "dict[str, Any]", group: str =
             yield f"{group}{key} is {other}, not {value}"
 
 
+class Published(Protocol):
+    """What the checkpoints of a published system hold."""
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels that it reads or predicts."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Edge of its images [px]."""
+        ...
+
+    def settings(self, given: "Settings", asked: "Mapping[str, Any]") -> "Settings":
+        """Give the settings of the system that takes it: `given`, with what the files decide; `ConfigError` if `asked` contradicts them."""
+        ...
+
+    def fill(self, method: Method, given: "Settings") -> None:
+        """Put it into an untrained system made with `settings`; `given` tells how it was trained."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """JSON values that tell where it comes from."""
+        ...
+
+
 @dataclass(frozen=True)
 class Entry:
     """One row of the registry.
@@ -252,8 +303,10 @@ class Entry:
     target : str, "module:Class" of the method, imported on use
     settings : str, "module:Class" of its settings
     title : str
+    published : str or None, "module:function" that reads its published checkpoints: (encoder, decoder) -> `Published`
     """
 
     target: str
     settings: str
     title: str
+    published: str | None = None

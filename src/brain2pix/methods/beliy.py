@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from brain2pix.config.beliy import BeliySettings
 from brain2pix.methods._beliy_phases import BeliyDecoderPhase, BeliyEncoderPhase, BeliyRefit
 from brain2pix.methods._self_supervised import JudgedEncoder
+from brain2pix.methods._weight_maps import read_energy, written_energy
 from brain2pix.models import ShallowDecoder, ShallowEncoder, first_layer, first_layer_channels
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from brain2pix.arrays import SubjectInfo
     from brain2pix.config.base import Settings
     from brain2pix.data.training import TrainingData
-    from brain2pix.methods.base import Phase
+    from brain2pix.methods.base import Phase, Side
 
 
 class Beliy(JudgedEncoder):
@@ -36,7 +37,7 @@ class Beliy(JudgedEncoder):
     Attributes
     ----------
     encoder : ShallowEncoder or None; None for supervised training, which needs no encoder
-    decoder : ShallowDecoder
+    decoder : ShallowDecoder, the first one
     """
 
     name = "beliy"
@@ -50,7 +51,8 @@ class Beliy(JudgedEncoder):
         assert isinstance(settings, BeliySettings)
         super().__init__(settings, subjects, image_size)
         self.encoder = self.new_encoder() if settings.needs_encoder else None
-        self.decoder = ShallowDecoder(self.subjects[0].n_voxels, image_size, settings.decoder).eval()
+        made = [ShallowDecoder(self.subjects[0].n_voxels, image_size, settings.decoder).eval() for _ in range(self.n_decoders)]
+        self.decoder, self.decoders = made[0], [*made]
 
     def new_encoder(self) -> ShallowEncoder:
         """Make an encoder with a start of its own, drawn from torch's random numbers."""
@@ -61,14 +63,19 @@ class Beliy(JudgedEncoder):
         """Give the backbone's first layer for images [b 3 h w]."""
         return [first_layer(self.backbone, images)]
 
+    def weight_maps(self, side: "Side") -> "Tensor | None":
+        """Give the weights of the encoder's or the decoder's linear layer."""
+        if side == "decoder":
+            return written_energy(self.decoders)
+        return None if self.encoder is None else read_energy(self.encoder.linear_weight())
+
     def phases(self, data: "TrainingData") -> "Iterator[Phase]":
-        """List phase I (unless nothing needs an encoder, or a trained one was adopted), its refit if wanted, and phase II."""
+        """List phase I (unless nothing needs an encoder, or a trained one was adopted), its refit if wanted, and each phase II."""
         if self.encoder is not None and not self.adopted:
             yield BeliyEncoderPhase(self, data)
             if self.options.encoder.refit:
                 yield BeliyRefit(self, data)
-        if self.options.decoder.n_steps:
-            yield BeliyDecoderPhase(self, data)
+        yield from self.decoder_phases(data, BeliyDecoderPhase)
 
     def encode_stochastic(self, images: "Tensor") -> "Tensor":
         """Predict responses [b v] to images [b 3 h w] with the statistics of this batch and dropout; for `encoder_stochastic`."""

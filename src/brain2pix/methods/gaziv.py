@@ -18,15 +18,18 @@ from brain2pix.config.methods import GazivSettings
 from brain2pix.methods._gaziv_decoder import GazivDecoderPhase
 from brain2pix.methods._gaziv_encoder import GazivEncoderPhase, GazivRefit
 from brain2pix.methods._self_supervised import JudgedEncoder
+from brain2pix.methods._weight_maps import separable_energy, written_energy
 from brain2pix.models import ConvDecoder, SeparableEncoder, tap_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from torch import Tensor
+
     from brain2pix.arrays import SubjectInfo
     from brain2pix.config.base import Settings
     from brain2pix.data.training import TrainingData
-    from brain2pix.methods.base import Phase
+    from brain2pix.methods.base import Phase, Side
 
 
 class Gaziv(JudgedEncoder):
@@ -35,7 +38,7 @@ class Gaziv(JudgedEncoder):
     Attributes
     ----------
     encoder : SeparableEncoder or None; None for supervised training, which needs no encoder
-    decoder : ConvDecoder
+    decoder : ConvDecoder, the first one
     """
 
     name = "gaziv"
@@ -50,7 +53,8 @@ class Gaziv(JudgedEncoder):
         super().__init__(settings, subjects, image_size)
         n_voxels = self.subjects[0].n_voxels
         self.encoder = self.new_encoder() if settings.needs_encoder else None
-        self.decoder = ConvDecoder(n_voxels, image_size, settings.decoder).eval()
+        made = [ConvDecoder(n_voxels, image_size, settings.decoder).eval() for _ in range(self.n_decoders)]
+        self.decoder, self.decoders = made[0], [*made]
 
     def new_encoder(self) -> SeparableEncoder:
         """Make an encoder with a start of its own, drawn from torch's random numbers."""
@@ -62,11 +66,16 @@ class Gaziv(JudgedEncoder):
         assert self.encoder is not None
         self.encoder.freeze()
 
+    def weight_maps(self, side: "Side") -> "Tensor | None":
+        """Give the space maps, weighted by what is read through them; or the decoder's linear layer."""
+        if side == "decoder":
+            return written_energy(self.decoders)
+        return None if self.encoder is None else separable_energy(self.encoder)
+
     def phases(self, data: "TrainingData") -> "Iterator[Phase]":
-        """List phase I (unless nothing needs an encoder, or a trained one was adopted), its refit if wanted, and phase II."""
+        """List phase I (unless nothing needs an encoder, or a trained one was adopted), its refit if wanted, and each phase II."""
         if self.encoder is not None and not self.adopted:
             yield GazivEncoderPhase(self, data)
             if self.options.encoder.refit:
                 yield GazivRefit(self, data)
-        if self.options.decoder.n_steps:
-            yield GazivDecoderPhase(self, data)
+        yield from self.decoder_phases(data, GazivDecoderPhase)

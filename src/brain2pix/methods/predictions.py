@@ -66,6 +66,21 @@ def predict_responses(
     return predicted
 
 
+class Predictions:
+    """What a frozen encoder says of images without responses: computed when it is first asked for, then the same for all who share it."""
+
+    def __init__(self) -> None:
+        self._found: NDArray[np.float16] | None = None
+
+    def of(
+        self, method: "Decoder", images: "NDArray[np.uint8]", cancel: CancelToken, on_progress: Callable[[int, int], None]
+    ) -> "NDArray[np.float16]":
+        """Give the responses to images [u h w 3], see `predict_responses`; always to be asked for the same method and images."""
+        if self._found is None:
+            self._found = predict_responses(method, images, cancel, on_progress)
+        return self._found
+
+
 def unpaired_as_pairs(
     method: "Decoder", data: "TrainingData", max_images: int | None = None, cancel: CancelToken | None = None
 ) -> "TrainingData":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from brain2pix.config.base import Settings, build, resolve
 from brain2pix.errors import ConfigError, unknown_name
-from brain2pix.methods.base import Entry, Method
+from brain2pix.methods.base import Entry, Method, Published
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,12 @@ METHODS: dict[str, Entry] = {
         "brain2pix.config.retino:RetinoSettings",
         "Ours: fields by empirical Bayes, local decoder",
     ),
-    "gaziv": Entry("brain2pix.methods.gaziv:Gaziv", "brain2pix.config.methods:GazivSettings", "Gaziv et al. 2022, self-supervised"),
+    "gaziv": Entry(
+        "brain2pix.methods.gaziv:Gaziv",
+        "brain2pix.config.methods:GazivSettings",
+        "Gaziv et al. 2022, self-supervised",
+        "brain2pix.methods._published_gaziv:read_published",
+    ),
     "beliy": Entry(
         "brain2pix.methods.beliy:Beliy", "brain2pix.config.beliy:BeliySettings", "Beliy et al. 2019, from voxels to pixels and back"
     ),
@@ -49,6 +54,23 @@ def make_method(name: str, settings: Settings, subjects: "Sequence[SubjectInfo]"
     """Make an untrained system."""
     cls = cast("type[Method]", _load(method_entry(name).target))
     return cls(settings, subjects, image_size)
+
+
+def read_published(name: str, encoder: "Path | None", decoder: "Path | None") -> Published:
+    """Read the published checkpoints of a method's encoder, decoder, or both.
+
+    Raises
+    ------
+    ConfigError
+        If the method is unknown, or checkpoints of it cannot be read.
+    MissingDataError, DataFormatError
+        If a file is absent, damaged, or another network's.
+    """
+    read = method_entry(name).published
+    if read is None:
+        readable = [known for known, entry in METHODS.items() if entry.published is not None]
+        raise ConfigError(unknown_name("method with published checkpoints", name, readable))
+    return cast("Published", _load(read)(encoder, decoder))
 
 
 def settings_from_json(name: str, text: str) -> Settings:

@@ -60,7 +60,8 @@ class Retino(SelfSupervised):
         assert isinstance(settings, RetinoSettings)
         super().__init__(settings, subjects, image_size)
         self.encoder = self.new_encoder()
-        self.decoder = LocalDecoder(self.subjects[0].n_voxels, image_size, settings.decoder).eval()
+        self.decoder = LocalDecoder(self.subjects[0].n_voxels, image_size, settings.decoder, self.n_parts).eval()
+        self.decoders = [self.decoder]  # one module for all of them: they share the linear map
 
     def new_encoder(self) -> FieldEncoder:
         """Make an encoder with a start of its own, drawn from torch's random numbers."""
@@ -77,9 +78,16 @@ class Retino(SelfSupervised):
             yield FieldEncoderPhase(self, data)
         if data.unpaired is None:  # what the encoder says of the training images carries no noise and is many times better than nothing
             data = dataclasses.replace(data, unpaired=data.images)
-        if self.options.decoder.n_steps:
-            for number in range(self.options.decoder.n_runs):
-                yield LocalDecoderPhase(self, data, number)
+        yield from self.decoder_phases(data, LocalDecoderPhase)
+
+    def pictures(self, values: "Tensor", numbers: "Sequence[int]") -> "Tensor":
+        """Mean of the pictures that some networks make of responses [b v]; [b 3 h w]."""
+        made: Tensor = self.decoder(values, numbers)
+        return made.float()
+
+    def decoder_of(self, number: int) -> LocalDecoder:
+        """Give the module that holds all networks."""
+        return self.decoder
 
     def receptive_fields(self) -> RetinotopicMap:
         """Give the posterior means of the voxels' fields; the quality is how sure the posterior is of the centre, 0..1."""

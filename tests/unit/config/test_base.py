@@ -4,6 +4,7 @@ import pytest
 from pydantic import Field
 
 from brain2pix.config.base import Settings, build, merge, nest, preset_names, resolve
+from brain2pix.config.beliy import BeliySettings
 from brain2pix.config.export import ExportSettings
 from brain2pix.config.simulation import SimulationSettings
 from brain2pix.errors import ConfigError, MissingDataError
@@ -16,6 +17,20 @@ class Inner(Settings):
 class Outer(Settings):
     inner: Inner = Inner()
     steps: int = Field(3, ge=1)
+
+
+class Uppermost(Settings):
+    outer: Outer = Outer(inner=Inner(rate=0.7), steps=9)
+    needed: str
+
+
+def test_a_group_given_in_part_keeps_the_rest_of_its_own_defaults(tmp_path):
+    (tmp_path / "mine.toml").write_text("needed = 'x'\nouter.steps = 4\n")
+    made = resolve(Uppermost, "nothing", file=tmp_path / "mine.toml")
+    assert made == Uppermost(needed="x", outer=Outer(inner=Inner(rate=0.7), steps=4))
+    assert resolve(Uppermost, "nothing", changes={"needed": "x", "outer.inner": {}}).outer == Uppermost(needed="x").outer
+    # the released program of Beliy et al. keeps each repeat by chance, whatever else is said of repeats
+    assert resolve(BeliySettings, "beliy", "tiny", changes={"repeats.folds": 2}).repeats.mode == "bernoulli"
 
 
 def test_preset_file_and_override_are_layered_in_this_order(tmp_path):
