@@ -71,6 +71,14 @@ def test_matlab_file_to_trained_system(god, files, tmp_path, capfd):
     assert run("train", out, "--method", "ridge", "--preset", "tiny", "--device", "cpu", "--out", trained) == 0
     assert run("decode", trained, "--device", "cpu") == 0
     assert json.loads((trained / "status.json").read_text())["state"] == "finished"
+    # what was imagined are classes without a picture: their responses are decoded, and nothing is compared
+    assert run("decode", trained, "--device", "cpu", "--split", "imagery") == 0
+    about = json.loads((trained / "decode-imagery" / "results" / "reconstructions.json").read_text())
+    assert set(about["without_picture"]) == set(about["stimulus_ids"]) == set(god.trials["stimulus_id"][god.trials["split"] == "imagery"])
+    assert len(np.load(trained / "decode-imagery" / "results" / "reconstructions.npy")) == 4
+    capfd.readouterr()
+    assert run("evaluate", trained, "--device", "cpu", "--split", "imagery") == 1
+    assert "none of the 4 stimuli of split 'imagery' has a picture" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("zscore", ["none", "run"])

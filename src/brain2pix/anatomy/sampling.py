@@ -4,7 +4,7 @@ Receptive fields go through their Cartesian parts only: the mean of the angles 3
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -210,16 +210,14 @@ def map_to_volume(
 def _move(retinotopy: RetinotopicMap, moved: "Callable[[str, NDArray[np.float32]], NDArray[np.float32]]") -> RetinotopicMap:
     known = np.isfinite(retinotopy.x0_deg) & np.isfinite(retinotopy.y0_deg)  # a position is both or none
     parts = {name: np.where(known, getattr(retinotopy, name), np.nan) for name in ("x0_deg", "y0_deg", "sigma_deg", "quality")}
-    if retinotopy.accuracy is not None:
-        parts["accuracy"] = np.where(known, retinotopy.accuracy, np.nan)
-    accuracy = parts.get("accuracy")
+    predicted: dict[str, Any] = {name: moved(name, np.where(known, part, np.nan)) for name, part in retinotopy.encoder_parts.items()}
     return replace(
         retinotopy,
         x0_deg=moved("x0_deg", parts["x0_deg"]),
         y0_deg=moved("y0_deg", parts["y0_deg"]),
         sigma_deg=moved("sigma_deg", parts["sigma_deg"]),
         quality=moved("quality", parts["quality"]),
-        accuracy=None if accuracy is None else moved("accuracy", accuracy),
+        **predicted,
     )
 
 

@@ -17,14 +17,17 @@ from brain2pix.cli.align import align
 from brain2pix.cli.cache import cache
 from brain2pix.cli.ceilings import ceilings
 from brain2pix.cli.classify import classify
+from brain2pix.cli.compare import compare
 from brain2pix.cli.decode import decode
 from brain2pix.cli.demo import demo
 from brain2pix.cli.evaluate import evaluate
 from brain2pix.cli.export import export
 from brain2pix.cli.import_ import import_
+from brain2pix.cli.import_model import import_model
 from brain2pix.cli.inspect import inspect
 from brain2pix.cli.jobs import attach, cancel, jobs, resume
 from brain2pix.cli.maps import maps
+from brain2pix.cli.orderings import orderings
 from brain2pix.cli.prf import prf
 from brain2pix.cli.project import project
 from brain2pix.cli.reproduce import reproduce
@@ -52,11 +55,13 @@ def make_app() -> App:
     )
     work = (demo, simulate, inspect, align, train, maps, decode, evaluate, classify, stimulate, sweep, export, ceilings, cache, run, window)
     of_jobs = (jobs, attach, cancel, resume)
-    for command in (*work, *of_jobs):
+    for command in (*work, compare, *of_jobs):
         app.command(command)
     app.command(import_, name="import")
+    app.command(import_model)
     app.command(prf)
     app.command(reproduce)
+    app.command(orderings)
     app.command(project)
     app.command(server)
     app.command(weights)

@@ -17,7 +17,7 @@ def classify(
     /,
     *,
     subject: SubjectPath = None,
-    split: Annotated[str, Parameter(help="Which images.")] = "test",
+    split: Annotated[str, Parameter(help="Which images: test, imagery, ...")] = "test",
     class_column: Annotated[str, Parameter(help="Column of stimuli.tsv that names the true classes.")] = "category",
     network: Annotated[str, Parameter(help="alexnet (as published), vgg16, vgg19, or tiny, which needs no download.")] = "tiny",
     size: Annotated[int, Parameter(help="Edge at which the network sees pictures [px].")] = 224,

@@ -13,7 +13,7 @@ def decode(
     /,
     *,
     subject: SubjectPath = None,
-    split: Annotated[str, Parameter(help="Which images: test, validation, category_test, ...")] = "test",
+    split: Annotated[str, Parameter(help="Which images: test, validation, category_test, imagery, ...")] = "test",
     device: Device = "auto",
     out: Out = None,
     where: Where = HERE,

@@ -1,7 +1,7 @@
 """``brain2pix inspect``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -23,11 +23,27 @@ def _lines(path: Path, subject_name: str | None) -> list[str]:
     from brain2pix.data.what_is import what_is
 
     if path.is_dir():
+        if (path / "reproduce.json").is_file():
+            return [*what_is(path).lines(path), _cells_line(path), _open_line(path)]
         if any((path / name).is_file() for name in ("job.json", "model/model.json", "model.json")):
             return [*_run_lines(path), _open_line(path)]
         if subject_name is not None or _is_native(path):
             return [*_subject_lines(path, subject_name), _open_line(path)]
     return what_is(path).lines(path)
+
+
+def _cells_line(path: Path) -> str:
+    """Say how the cells of a reproduction stand."""
+    from brain2pix.compute.reproduce.folder import read_overview
+    from brain2pix.compute.sweep_cells import describe_counts
+    from brain2pix.data.what_is.said import fact
+    from brain2pix.errors import DataFormatError
+
+    try:
+        found = read_overview(path)
+    except DataFormatError as error:
+        return fact("note", str(error))
+    return fact("cells", f"{describe_counts(found.counts())} of {len(found.cells)}")
 
 
 def _open_line(path: Path) -> str:
@@ -89,7 +105,13 @@ def _run_lines(path: Path) -> list[str]:
     lines.append(f"model     {about['title']} ({about['method']}), {about['image_size']} px, {voxels}")
     lines.append(f"encoder   {'yes' if about['has_encoder'] else 'no'}")
     lines.append(f"used      {', '.join(about['transductive']) or 'nothing'} of the test set")
+    lines += [f"imported  from {about['imported']['source']}, {_files_of(about['imported'])}"] if "imported" in about else []
     return [*lines, *_maps_of_run(path)]
+
+
+def _files_of(imported: dict[str, Any]) -> str:
+    parts = {name: imported[name] for name in ("encoder", "decoder") if name in imported}
+    return ", ".join(f"{name} {Path(part['file']).name} (sha256 {part['sha256'][:12]})" for name, part in parts.items())
 
 
 def _maps_of_run(path: Path) -> list[str]:

@@ -28,8 +28,8 @@ def maps(
 ) -> int:
     """Write retinotopic maps (NIfTI and GIFTI) read from a trained encoder, or from a decoder.
 
-    How fields are read is set by --set: centre=gradient|model|mean, size=gradient|model, quality=held_out_r|spread|model|peak,
-    estimator, blur, power, window, max_spread, n_images, inputs, n_patterns, step.
+    How fields are read is set by --set: maps=gradient|weights (quick, without gradients), centre=gradient|model|mean, size=gradient|model,
+    quality=held_out_r|spread|model|peak, gradient, estimator, blur, power, window, max_spread, n_images, inputs, n_patterns, step.
     """
     from brain2pix.cli._job import run_job
 

@@ -15,6 +15,7 @@ def stimulate(
     region: Annotated[str | None, Parameter(help='Areas to stimulate, e.g. "V1 & L"; needed without a record.')] = None,
     stimulus: Annotated[str | None, Parameter(help="Stimulus whose response is changed, or mean (the default).")] = None,
     repeat: Annotated[int | None, Parameter(help="Which trial of the stimulus, from 1; without it the mean over its trials.")] = None,
+    split: Annotated[str | None, Parameter(help="Trials of this split only, e.g. imagery; without it those that saw the stimulus.")] = None,
     mode: Annotated[str | None, Parameter(help="set, add (the default), scale or silence.")] = None,
     amplitude: Annotated[float | None, Parameter(help="Value, summand or factor; 1 by default.")] = None,
     record: Annotated[
@@ -33,9 +34,11 @@ def stimulate(
 
     if region is None and record is None:
         raise ConfigError("say what to stimulate: --region EXPRESSION, or --record FILE to run a stimulation again")
-    asked = {"stimulus": stimulus, "repeat": repeat, "region": region, "mode": mode, "amplitude": amplitude, "record": absolute(record)}
+    asked = {"stimulus": stimulus, "repeat": repeat, "split": split, "region": region, "mode": mode, "amplitude": amplitude}
+    asked["record"] = absolute(record)
     given = {name: value for name, value in asked.items() if value is not None}
-    words = [record.stem] if record else [stimulus or "mean", *([f"repeat-{repeat}"] if repeat else []), region, mode or "add"]
+    which = [stimulus or "mean", *([split] if split else []), *([f"repeat-{repeat}"] if repeat else [])]
+    words = [record.stem] if record else [*which, region, mode or "add"]
     words += [] if record else [f"{1.0 if amplitude is None else amplitude:g}"]
     name = re.sub(r"[^\w.+-]+", "_", "-".join(["stimulate", *map(str, words)]))
     params = {"run": absolute(run), "subject": absolute(subject), "device": device, **given}

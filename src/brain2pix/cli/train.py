@@ -34,7 +34,7 @@ def train(
     subject: Annotated[Path, Parameter(help="Dataset folder, or the subject's folder in it.")],
     /,
     *,
-    method: Annotated[str, Parameter(help="retino (ours), gaziv or ridge.")] = "gaziv",
+    method: Annotated[str, Parameter(help="retino (ours), gaziv, beliy or ridge.")] = "gaziv",
     preset: Annotated[str, Parameter(help="tiny, demo, preview, released or paper.")] = "demo",
     region: Annotated[str | None, Parameter(help='Areas, e.g. "V1 + V2 - outside". Default: V1 + V2 + V3 - outside.')] = None,
     seed: Seed = 0,

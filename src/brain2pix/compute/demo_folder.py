@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from brain2pix.compute.runner import run_job
 from brain2pix.compute.spec import JobSpec
+from brain2pix.data.folds import folds_of
 from brain2pix.events import Cancelled, CancelToken, EventSink, Finished, Started
 from brain2pix.files import write_json
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 N_FOLDS = 2  # parts of the test photos; each is decoded by a system that never saw its responses
@@ -22,7 +22,7 @@ N_FOLDS = 2  # parts of the test photos; each is decoded by a system that never 
 
 def photo_folds(photos: "NDArray[np.int64]") -> "NDArray[np.int64]":
     """Part of the inductive row that each image belongs to, by its photo in turn; all crops of a photo in the same; [m] -> [m]."""
-    return np.unique(photos, return_inverse=True)[1] % N_FOLDS
+    return folds_of(photos, N_FOLDS)[0]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain2pix.data.image_scores import MAIN_RUN, ImageScores, cached_scores, write_image_scores
-from brain2pix.data.splits import photo_numbers
+from brain2pix.data.splits import photo_numbers, pictures_of
 from brain2pix.data.subject import open_subject
 from brain2pix.errors import Brain2PixError, DataFormatError
 from brain2pix.evaluation.images import score_images
@@ -44,12 +44,14 @@ def score_source(source: Path, subject: "Subject") -> dict[str, ImageScores]:
         If the file does not name its images, or the subject does not have them.
     """
     names, images, runs = _read_demo(source) if source.suffix == ".npz" else _read_decoded(source, subject)
-    known = set(subject.stimuli["stimulus_id"])
+    known = {*subject.stimuli["stimulus_id"], *subject.trials["stimulus_id"]}
     absent = next((name for name in names if name not in known), None)
     if absent is not None:
         raise DataFormatError(f"{source} holds {absent!r}, which is no image of {subject.path}; open the subject that it was made from")
-    groups = photo_numbers(subject, names)
-    return {run: score_images(pictures, images, names, groups) for run, pictures in runs.items()}
+    groups, pictured = photo_numbers(subject, names), np.array([subject.has_picture(name) for name in names])
+    if not pictured.any():
+        raise DataFormatError(f"none of the {len(names)} stimuli in {source} has a picture: there is nothing to score reconstructions by")
+    return {run: score_images(pictures, images, names, groups, pictured) for run, pictures in runs.items()}
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
@@ -87,7 +89,7 @@ def _read_decoded(source: Path, subject: "Subject") -> "tuple[list[str], NDArray
     names = json.loads(file.read_text(encoding="utf-8")).get("stimulus_ids")
     if not isinstance(names, list) or len(names) != len(pictures):
         raise DataFormatError(f"{file} does not name the {len(pictures)} pictures of {source.name}; decode again")
-    images = subject.images(names, size=int(pictures.shape[1]))
+    images, _ = pictures_of(subject, names, int(pictures.shape[1]))
     return names, images, {MAIN_RUN: pictures}
 
 

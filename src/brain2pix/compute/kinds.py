@@ -5,12 +5,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from brain2pix.config.importing import ImportParams
+from brain2pix.config.reproduce import ReproduceParams
 from brain2pix.config.run import (
     BackboneParams,
     ClassifyParams,
     DecodeParams,
     DemoParams,
     EvaluateParams,
+    ImportModelParams,
     MapsParams,
     SimulateParams,
     StimulateParams,
@@ -51,6 +53,7 @@ _JOBS = "brain2pix.compute.jobs"
 KINDS: dict[str, Kind] = {
     "simulate": Kind(f"{_JOBS}.simulate:prepare", SimulateParams, needs_folder=False),
     "import": Kind(f"{_JOBS}.import_:prepare", ImportParams, needs_folder=False),
+    "import-model": Kind(f"{_JOBS}.import_model:prepare", ImportModelParams),
     "train": Kind(f"{_JOBS}.train:prepare", TrainParams),
     "maps": Kind(f"{_JOBS}.maps:prepare", MapsParams),
     "decode": Kind(f"{_JOBS}.decode:prepare", DecodeParams),
@@ -59,6 +62,7 @@ KINDS: dict[str, Kind] = {
     "stimulate": Kind(f"{_JOBS}.stimulate:prepare", StimulateParams),
     "backbone": Kind(f"{_JOBS}.backbone:prepare", BackboneParams),
     "demo": Kind(f"{_JOBS}.demo:prepare", DemoParams),
+    "reproduce": Kind(f"{_JOBS}.reproduce:prepare", ReproduceParams),
 }
 
 

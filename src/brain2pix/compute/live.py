@@ -8,9 +8,9 @@
 
 Keys of a request, all but ``id`` optional:
 
-``stimulus_id``, ``repeat``
-    The response that is changed: of a stimulus (mean over its trials, or its trial number ``repeat``, from 1), or ``"mean"``, the mean over
-    all training trials.
+``stimulus_id``, ``repeat``, ``split``
+    The response that is changed: of a stimulus (mean over its trials, or its trial number ``repeat``, from 1; only those of ``split``, if
+    that is said), or ``"mean"``, the mean over all training trials.
 ``region``
     Expression over the areas of the subject and those in ``areas``; null for no stimulation.
 ``areas``
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     Say = Callable[[dict[str, Any]], None]
 
 SETTLE_S = 0.12  # without a newer request, before a request is measured: a slider that moves shall have all cores
-_KEYS = ("id", "stimulus_id", "repeat", "region", "areas", "mode", "amplitude", "measure", "field")
+_KEYS = ("id", "stimulus_id", "repeat", "split", "region", "areas", "mode", "amplitude", "measure", "field")
 
 
 class LiveDecoder:
@@ -95,7 +95,7 @@ class LiveDecoder:
         """
         began_s = time.perf_counter()
         stimulus, _, mask, changed = self._change(request)
-        image = self.stimulator.picture(changed)
+        image = self.stimulator.picture(changed, stimulus)
         return {
             "image": base64.b64encode(png_bytes(image)).decode("ascii"),
             "stimulus_id": stimulus,
@@ -106,9 +106,9 @@ class LiveDecoder:
 
     def measure(self, request: dict[str, Any]) -> dict[str, Any]:
         """Say how far the stimulated response of a request can be trusted, and where it changed the picture."""
-        _, base, mask, changed = self._change(request)
-        mode, field = str(request.get("mode") or "add"), request.get("field")
-        share = self.stimulator.share(base, mask, mode, request.get("amplitude", 0.0), field) if field and mask.any() else None
+        stimulus, base, mask, changed = self._change(request)
+        mode, field, amplitude = str(request.get("mode") or "add"), request.get("field"), request.get("amplitude", 0.0)
+        share = self.stimulator.share(base, stimulus, mask, mode, amplitude, field) if field and mask.any() else None
         return {
             "distance": self.stimulator.distance(base, changed),
             "largest": self.stimulator.largest(base, mask, mode) if mask.any() else None,
@@ -124,7 +124,7 @@ class LiveDecoder:
                 raise ConfigError(unknown_name("key of a request", key, _KEYS))
         check_field(request.get("field"))
         stimulus = str(request.get("stimulus_id") or MEAN)
-        base = self.stimulator.base(stimulus, request.get("repeat"))
+        base = self.stimulator.base(stimulus, request.get("repeat"), request.get("split"))
         mask = self.stimulator.mask(request.get("region"), request.get("areas"))
         return stimulus, base, mask, change(base, mask, str(request.get("mode") or "add"), request.get("amplitude", 0.0))
 

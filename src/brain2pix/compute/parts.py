@@ -8,6 +8,8 @@ import numpy as np
 
 from brain2pix.data.image_scores import SIDECAR, TABLE
 from brain2pix.data.maps import imported_maps
+from brain2pix.data.splits import pictures_of
+from brain2pix.data.voxel_accuracy import TABLE as VOXELS
 from brain2pix.errors import DataFormatError, MissingDataError
 from brain2pix.files import read_json_if_there
 
@@ -30,6 +32,7 @@ class Parts:
     pictures : Path or None, file of reconstructions
     model : Path or None
     scores : Path or None, table ``scores.tsv``
+    accuracy : Path or None, results of an evaluation with the accuracy of the encoder per voxel
     """
 
     folder: Path
@@ -39,6 +42,7 @@ class Parts:
     pictures: Path | None = None
     model: Path | None = None
     scores: Path | None = None
+    accuracy: Path | None = None
 
     @property
     def run(self) -> Path | None:
@@ -86,11 +90,12 @@ def find_parts(path: Path) -> Parts:
     if beside is None:
         people = [root / name] if name else sorted(root.glob("sub-*"))
         maps = [found for found in map(imported_maps, people) if found is not None][: len(people) == 1]
-    return Parts(path, root, name, _first(maps), _first(pictures), model, _first(scores))
+    accuracy = _first([table.with_name(VOXELS) for table in scores])
+    return Parts(path, root, name, _first(maps), _first(pictures), model, _first(scores), accuracy and accuracy.parent)
 
 
 def read_pictures(parts: Parts, subject: "Subject") -> "tuple[list[str], NDArray[np.uint8], NDArray[np.uint8]]":
-    """Read stimulus ids, stimuli and reconstructions, [m h w 3] each.
+    """Read stimulus ids, stimuli (grey where there is no picture) and reconstructions, [m h w 3] each.
 
     Raises
     ------
@@ -109,7 +114,7 @@ def read_pictures(parts: Parts, subject: "Subject") -> "tuple[list[str], NDArray
     else:
         made = np.load(file, allow_pickle=False)
         ids = [str(name) for name in read_json_if_there(file.with_suffix(".json")).get("stimulus_ids", [])]
-        stimuli = subject.images(ids, size=made.shape[1]) if len(ids) == len(made) else made[:0]
+        stimuli = pictures_of(subject, ids, int(made.shape[1]))[0] if len(ids) == len(made) else made[:0]
     if not len(ids) == len(stimuli) == len(made):
         raise DataFormatError(f"{file} has {len(ids)} names, {len(stimuli)} stimuli and {len(made)} reconstructions; decode again")
     return ids, stimuli, made

@@ -90,10 +90,10 @@ class DemoResults:
         full = open_run(demo.run_folder("full"), None, "auto")
         test = evaluation_set(full.subject, full.voxel_index, "test", full.method.image_size)
         whole = np.zeros(len(test.images), dtype=np.int64)
-        systems = {"full": SheetRow((full,), whole)}
+        systems = {"full": SheetRow((full,), whole, test.stimulus_ids)}
         for row in ROWS[1:]:
             folders, part = ((demo.run_folder(row),), whole) if row != "inductive" else (demo.fold_folders(), photo_folds(test.groups))
-            if (found := open_row(folders, part)) is not None:
+            if (found := open_row(folders, part, test.stimulus_ids)) is not None:
                 systems[row] = found
         return cls(demo, full, systems, test, load_truth(demo.subject))
 

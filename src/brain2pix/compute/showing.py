@@ -201,16 +201,18 @@ def _quadrants_of_one(results: "DemoResults", caption: str) -> "Figure":
     row = int(results.spread(1)[0])
     trial = int(np.flatnonzero(results.test.repeats.image_index == row)[0])
     pattern = results.test.repeats.values[trial : trial + 1]
-    decode = decode_function(results.full.method)
+    shown = results.test.stimulus_ids[row]
     masks = quadrant_masks(results.true_map, results.scope)
     strength = {quadrant: float(np.nan_to_num(outcome.amplitudes[quadrant][0])) for quadrant in masks}
     changed = np.concatenate([stimulate(pattern, mask, "add", strength[quadrant]) for quadrant, mask in masks.items()])
+    before = np.repeat(pattern, len(masks), axis=0)
+    decode = decode_function(results.full.method, stimulus_ids=[shown] * len(masks))
     badges = [
         describe_distance(float(percentile), float(excess))
         for percentile, excess in zip(results.response_space.percentile(changed), results.response_space.excess(changed), strict=True)
     ]
     return stimulation_figure(
-        np.repeat(np.asarray(decode(pattern)), len(masks), axis=0),
+        decode(before),
         decode(changed),
         [f"{name.replace('_', ' ')}: +{strength[name]:.1f} SD, {mask.sum()} voxels" for name, mask in masks.items()],
         stimuli=np.repeat(results.test.images[row : row + 1], len(masks), axis=0),

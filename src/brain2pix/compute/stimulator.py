@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brain2pix.compute.jobs._inputs import decode_floats
+from brain2pix.data.checks import IMAGELESS_SPLITS
 from brain2pix.data.images import as_uint8
 from brain2pix.errors import ConfigError, ShapeError
 from brain2pix.events import CancelToken
@@ -48,7 +49,7 @@ class Stimulator:
     def __init__(self, trained: "TrainedRun") -> None:
         self.trained = trained
         self._areas = {name: mask[trained.voxel_index] for name, mask in trained.subject.areas.items()}
-        self._base: dict[tuple[str, int | None], NDArray[np.float32]] = {}
+        self._base: dict[tuple[str, int | None, str | None], NDArray[np.float32]] = {}
         self._decoding, self._reading, self._fitting = threading.Lock(), threading.Lock(), threading.Lock()
 
     @property
@@ -61,30 +62,33 @@ class Stimulator:
         """Areas that have voxels in the model, with their number."""
         return {name: int(mask.sum()) for name, mask in self._areas.items() if mask.any()}
 
-    def base(self, stimulus: str, repeat: int | None = None) -> "NDArray[np.float32]":
+    def base(self, stimulus: str, repeat: int | None = None, split: str | None = None) -> "NDArray[np.float32]":
         """Response that is changed, [v].
 
         Parameters
         ----------
         stimulus : str, id of the trial table, or "mean" for the mean over all training trials
         repeat : int or None, which trial of the stimulus, 1 for the first; None for the mean over its trials
+        split : str or None, only trials of this split; None: all, but imagined ones only where the stimulus was never seen
 
         Raises
         ------
         ConfigError
-            If there is no such stimulus, or it has fewer trials.
+            If there is no such stimulus, it has fewer trials, or none in the split.
         """
-        key = (stimulus, repeat)
+        key = (stimulus, repeat, split)
         if key not in self._base:
-            rows = self._rows(stimulus, repeat)
+            rows = self._rows(stimulus, repeat, split)
             with self._reading:
                 trials = self.trained.subject.responses(rows, self.trained.voxel_index)
             self._base[key] = trials.mean(axis=0, dtype=np.float64).astype(np.float32)
         return self._base[key]
 
-    def _rows(self, stimulus: str, repeat: int | None) -> "NDArray[np.int64]":
+    def _rows(self, stimulus: str, repeat: int | None, split: str | None) -> "NDArray[np.int64]":
         subject = self.trained.subject
         if stimulus == MEAN:
+            if split is not None:
+                raise ConfigError(f"split {split!r} chooses trials of one stimulus; the base {MEAN!r} is the mean of all training trials")
             if repeat is not None:
                 raise ConfigError(f"repeat {repeat!r} names a trial of one stimulus; the base {MEAN!r} is the mean of all training trials")
             return subject.rows("train")
@@ -92,11 +96,23 @@ class Stimulator:
         rows = np.flatnonzero(shown == stimulus).astype(np.int64)
         if not rows.size:
             raise ConfigError(unknown_stimulus(stimulus, shown))
+        rows = self._of_split(stimulus, rows, split)
         if repeat is None:
             return rows
         if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= len(rows):
             raise ConfigError(f"repeat must be a whole number from 1 to {len(rows)}, the trials of {stimulus!r}, got {repeat!r}")
         return rows[repeat - 1 : repeat]
+
+    def _of_split(self, stimulus: str, rows: "NDArray[np.int64]", split: str | None) -> "NDArray[np.int64]":
+        """Trials of a split; without one those in which the stimulus was seen, if there are any."""
+        splits = self.trained.subject.trials["split"].to_numpy(dtype=str)[rows]
+        if split is None:
+            seen: NDArray[np.bool_] = ~np.isin(splits, list(IMAGELESS_SPLITS))
+            return rows[seen] if seen.any() else rows
+        if not (splits == split).any():
+            raise ConfigError(f"stimulus {stimulus!r} has no trial of split {split!r}; it has trials of {', '.join(sorted(set(splits)))}")
+        chosen: NDArray[np.int64] = rows[splits == split]
+        return chosen
 
     def mask(self, region: str | None, areas: Mapping[str, Sequence[int]] | None = None) -> "NDArray[np.bool_]":
         """Voxels of the model that lie in a region, [v]; none for no region.
@@ -132,19 +148,20 @@ class Stimulator:
             masks[name] = chosen[self.trained.voxel_index]
         return masks
 
-    def picture(self, values: "NDArray[np.float32]") -> "NDArray[np.uint8]":
-        """Decode one response [v], as uint8 [h w 3]."""
-        pictures = as_uint8(self._images(values[None]))
+    def picture(self, values: "NDArray[np.float32]", stimulus: str) -> "NDArray[np.uint8]":
+        """Decode one response [v], as uint8 [h w 3]; `stimulus` is what `base` was asked for."""
+        pictures = as_uint8(self._images(values[None], stimulus))
         return np.asarray(pictures[0])
 
-    def _images(self, patterns: "NDArray[np.float32]") -> Any:
+    def _images(self, patterns: "NDArray[np.float32]", stimulus: str) -> Any:
         """Decode responses [b v] one by one, as Tensor [b 3 h w]: in a batch a picture may differ in its last digits."""
         import torch
 
         trained, parts = self.trained, list[torch.Tensor]()
+        shown = () if stimulus == MEAN else (stimulus,)
         for pattern in patterns:
             with self._decoding:  # for one picture at a time, so that nobody waits for the controls of somebody else
-                parts.append(decode_floats(trained.method, pattern[None], trained.device, CancelToken()))
+                parts.append(decode_floats(trained.method, pattern[None], trained.device, CancelToken(), stimulus_ids=shown))
         return torch.cat(parts)
 
     @cached_property
@@ -197,9 +214,11 @@ class Stimulator:
         return value if np.isfinite(value) else None
 
     def share(
-        self, base: "NDArray[np.float32]", mask: "NDArray[np.bool_]", mode: str, amplitude: float, quadrants: Sequence[str]
+        self, base: "NDArray[np.float32]", stimulus: str, mask: "NDArray[np.bool_]", mode: str, amplitude: float, quadrants: Sequence[str]
     ) -> dict[str, Any] | None:
         """Say how much of the change lies in some quadrants of the visual field, for these and for as many random voxels of the model.
+
+        `stimulus` is what the base response was asked for.
 
         Returns
         -------
@@ -208,7 +227,7 @@ class Stimulator:
         rng = np.random.default_rng(0)
         anywhere = np.ones(mask.size, dtype=np.bool_)
         masks = [mask, *(size_matched(mask, anywhere, rng) for _ in range(N_CONTROLS))]
-        images = self._images(np.stack([base, *(change(base, chosen, mode, amplitude) for chosen in masks)]))
+        images = self._images(np.stack([base, *(change(base, chosen, mode, amplitude) for chosen in masks)]), stimulus)
         energy = change_energy(images[:1].expand(len(masks), -1, -1, -1), images[1:])
         weights = np.sum([quadrant_weights(quadrant, *energy.shape[1:]) for quadrant in dict.fromkeys(quadrants)], axis=0)
         share, *controls = share_within(energy, weights)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from brain2pix.data.splits import images_of
 from brain2pix.data.tables import write_table
-from brain2pix.data.volumes import write_volume
+from brain2pix.data.voxel_volumes import write_voxel_volumes
 from brain2pix.errors import ConfigError
 from brain2pix.files import atomic_folder, write_json
 from brain2pix.signals.ceilings import ncsnr, noise_ceiling_percent, split_half_ceiling
@@ -79,7 +79,7 @@ def measure_ceilings(subject: "Subject", split: str = "test") -> Ceilings:
     counts = np.bincount(image_index)
     repeated = counts[counts > 1]
     values = {name: np.full(subject.n_voxels, np.nan, dtype=np.float32) for name in QUANTITIES}
-    reason = _why_none(repeated.size, counts.size, split)
+    reason = why_no_ceiling(counts, split)
     if not reason:
         for block, trials in subject.blocks(np.arange(subject.n_voxels), rows):
             halves = split_half_ceiling(trials, image_index, n_splits=_N_SPLITS, seed=_SEED)
@@ -132,10 +132,7 @@ def write_ceilings(folder: "Path", subject: "Subject", found: Ceilings) -> "list
     with atomic_folder(folder) as beside:
         write_table(beside / f"{base}_ceilings.tsv", pd.concat([subject.voxels, pd.DataFrame(found.values)], axis=1))
         write_table(beside / f"{base}_areas.tsv", area_table(subject, found))
-        for name, values in {} if found.reason else found.values.items():
-            volume = np.full(subject.space.shape, np.nan, dtype=np.float32)
-            volume[tuple(subject.ijk.T)] = values
-            write_volume(beside / f"{base}_{name}.nii.gz", volume, subject.space.name, subject.space.affine)
+        write_voxel_volumes(beside, base, {} if found.reason else found.values, subject)
         write_json(beside / f"{base}_ceilings.json", _describe(subject, found))
         written = sorted(path.name for path in beside.iterdir())
     return [folder / name for name in written]
@@ -159,7 +156,15 @@ def _describe(subject: "Subject", found: Ceilings) -> dict[str, Any]:
     }
 
 
-def _why_none(n_repeated: int, n_images: int, split: str) -> str:
+def why_no_ceiling(counts: "NDArray[np.integer]", split: str) -> str:
+    """Say why repeats give no noise ceiling; empty if they do.
+
+    Parameters
+    ----------
+    counts : int array, [m], trials of each image
+    split : str
+    """
+    n_repeated, n_images = int((counts > 1).sum()), counts.size
     if n_repeated == 0:
         return (
             f"no image of split {split!r} has more than one trial; where responses are averages over repeats already (as those of vim-1), "

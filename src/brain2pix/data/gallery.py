@@ -63,7 +63,7 @@ def open_gallery(folder: "Path", *, per_class: int = 100, held_out: "Iterable[Pa
         raise MissingDataError(f"gallery {folder} is not a folder; expected one sub-folder of pictures for each class")
     stimuli = [path for path in held_out if path.is_file()]
     stems = {path.stem for path in stimuli}
-    digests = {(path.stat().st_size, _digest(path)) for path in stimuli}
+    digests = {(path.stat().st_size, digest(path)) for path in stimuli}
     sizes = {size for size, _ in digests}
     files: dict[str, tuple[Path, ...]] = {}
     left_out: list[Path] = []
@@ -71,7 +71,7 @@ def open_gallery(folder: "Path", *, per_class: int = 100, held_out: "Iterable[Pa
         kept: list[Path] = []
         for path in image_files(place):
             size = path.stat().st_size
-            same = path.stem in stems or (size in sizes and (size, _digest(path)) in digests)
+            same = path.stem in stems or (size in sizes and (size, digest(path)) in digests)
             (left_out if same else kept).append(path)
         if kept:
             chosen = np.random.default_rng([seed, len(files)]).permutation(len(kept))[:per_class]
@@ -81,6 +81,7 @@ def open_gallery(folder: "Path", *, per_class: int = 100, held_out: "Iterable[Pa
     return Gallery(folder, files, tuple(left_out))
 
 
-def _digest(path: "Path") -> bytes:
+def digest(path: "Path") -> bytes:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()

@@ -99,6 +99,11 @@ class ImageScores:
     n_photos: int
     fingerprint: str
 
+    @property
+    def n_scored(self) -> int:
+        """Images with a score: what is compared with no picture has none."""
+        return int(np.isfinite(self.values["pixel_r"]).sum())
+
     def chance(self, name: str) -> float:
         """Mean that a reconstruction without knowledge of the stimulus would reach."""
         fixed = SCORES[name].chance

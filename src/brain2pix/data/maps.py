@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brain2pix.arrays import RetinotopicMap
+from brain2pix.arrays import ENCODER_PARTS, RetinotopicMap
 from brain2pix.data.betas import read_mask
 from brain2pix.data.space import Space
 from brain2pix.data.surface_files import write_vertex_values
 from brain2pix.data.tables import read_json
 from brain2pix.data.volumes import check_grid, entities, nifti_files, open_volume, read_on_grid, write_volume
+from brain2pix.data.voxel_volumes import write_voxel_volumes
 from brain2pix.errors import ConfigError, DataFormatError, MissingDataError, ShapeError
 from brain2pix.files import atomic_folder, write_json
 
@@ -31,7 +32,7 @@ _ALIASES = {
     "y0": ("y0", "centery0"),
     "sigma": ("sigma", "sigmamajor"),
     "quality": ("quality", "r2"),
-    "accuracy": ("accuracy",),  # ours alone, and not in our older maps
+    **{part: (part,) for part in ENCODER_PARTS},  # ours alone, and not in our older maps
 }
 
 
@@ -79,6 +80,7 @@ class StoredMaps:
             return np.where(place >= 0, part[place], np.nan).astype(np.float32)
 
         field = source.field_of_view_deg
+        predicted: dict[str, Any] = {name: placed(part) for name, part in source.encoder_parts.items()}
         return replace(
             source,
             field_of_view_deg=field if np.isfinite(field) else subject.field_of_view_deg,
@@ -86,7 +88,7 @@ class StoredMaps:
             y0_deg=placed(source.y0_deg),
             sigma_deg=placed(source.sigma_deg),
             quality=placed(source.quality),
-            accuracy=None if source.accuracy is None else placed(source.accuracy),
+            **predicted,
         )
 
 
@@ -132,9 +134,10 @@ def write_maps(
         _write_surfaces(beside, retinotopy, subject, index, label)
         write_json(beside / f"{subject.name}_desc-{label}_prf.json", {**_describe(retinotopy, subject), **(about or {})})
     folder.mkdir(exist_ok=True)
-    for stale in folder.glob(f"*_desc-{label}_accuracy.*"):  # of a map of before: it must not stand beside one without
-        if not (staging / stale.name).exists():
-            stale.unlink()
+    for part in ENCODER_PARTS:
+        for stale in folder.glob(f"*_desc-{label}_{part}.*"):  # of a map of before: it must not stand beside one without
+            if not (staging / stale.name).exists():
+                stale.unlink()
     written = [file.replace(folder / file.name) for file in sorted(staging.iterdir())]
     staging.rmdir()
     return written
@@ -178,7 +181,7 @@ def read_maps(folder: "Path", label: str | None = None) -> StoredMaps:
         field_of_view_deg=_number(description.get("FieldOfViewDeg")),
         quality_name=str(description.get("QualityMeasure", "unknown")),
         source=str(description.get("Model", first.name)),
-        accuracy=parts.get("accuracy"),
+        **{part: parts[part] for part in ENCODER_PARTS if part in parts},
         accuracy_name=str(description.get("AccuracyMeasure", "")),
     )
     return StoredMaps(retinotopy, ijk, space, description)
@@ -212,27 +215,23 @@ def compare_maps(first: RetinotopicMap, second: RetinotopicMap) -> str:
 
 
 def quantities(retinotopy: RetinotopicMap) -> "dict[str, NDArray[np.float32]]":
-    """Name the maps as their files: x0, y0, sigma, quality, accuracy if there is one and, derived, angle and ecc, each [v]."""
-    found = {
+    """Name the maps as their files: x0, y0, sigma, quality, those of `ENCODER_PARTS` that there are, derived angle and ecc; each [v]."""
+    return {
         "x0": retinotopy.x0_deg,
         "y0": retinotopy.y0_deg,
         "sigma": retinotopy.sigma_deg,
         "angle": retinotopy.angle_deg,
         "ecc": retinotopy.eccentricity_deg,
         "quality": retinotopy.quality,
+        **retinotopy.encoder_parts,
     }
-    return found if retinotopy.accuracy is None else {**found, "accuracy": retinotopy.accuracy}
 
 
 def _write_volumes(folder: "Path", retinotopy: RetinotopicMap, subject: "Subject", index: "NDArray[np.int64]", label: str) -> None:
-    place = tuple(subject.ijk[index].T)
     base = f"{subject.name}_space-{subject.space.name}_desc-{label}"
-    for quantity, values in quantities(retinotopy).items():
-        volume = np.full(subject.space.shape, np.nan, dtype=np.float32)
-        volume[place] = values
-        write_volume(folder / f"{base}_{quantity}.nii.gz", volume, subject.space.name, subject.space.affine)
+    write_voxel_volumes(folder, base, quantities(retinotopy), subject, index)
     mask = np.zeros(subject.space.shape, dtype=np.uint8)
-    mask[place] = 1
+    mask[tuple(subject.ijk[index].T)] = 1
     write_volume(folder / f"{base}_mask.nii.gz", mask, subject.space.name, subject.space.affine)
 
 
@@ -268,7 +267,8 @@ def _describe(retinotopy: RetinotopicMap, subject: "Subject") -> dict[str, Any]:
 
 
 def _unit(quantity: str, retinotopy: RetinotopicMap) -> str:
-    return {"quality": retinotopy.quality_name, "accuracy": "r / noise ceiling"}.get(quantity, "deg")
+    measures = {"quality": retinotopy.quality_name, "prediction": "r", "ceiling": "r", "accuracy": "r / noise ceiling"}
+    return measures.get(quantity, "deg")
 
 
 def _number(value: Any) -> float:

@@ -97,13 +97,14 @@ def _other_side(stored: StoredMaps, subject: "Subject", hemi: str) -> "NDArray[n
 
 def _without(stored: StoredMaps, left_out: "NDArray[np.bool_]") -> "tuple[RetinotopicMap, NDArray[np.int64]]":
     whole, kept = stored.retinotopy, ~left_out
+    predicted: dict[str, Any] = {name: part[kept] for name, part in whole.encoder_parts.items()}
     part = replace(
         whole,
         x0_deg=whole.x0_deg[kept],
         y0_deg=whole.y0_deg[kept],
         sigma_deg=whole.sigma_deg[kept],
         quality=whole.quality[kept],
-        accuracy=None if whole.accuracy is None else whole.accuracy[kept],
+        **predicted,
     )
     return part, stored.ijk[kept]
 

@@ -1,13 +1,13 @@
 """From values of vertices to the grid of a subject's voxels."""
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from brain2pix.anatomy.sampling import RibbonValues, map_to_volume, sample_surface
-from brain2pix.arrays import RetinotopicMap
+from brain2pix.arrays import ENCODER_PARTS, RetinotopicMap
 from brain2pix.data.maps import quantities
 from brain2pix.data.onto_surfaces import covered
 from brain2pix.data.projection import UNNAMED, Options, Output, refuse_angles
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_PARTS = ("x0", "y0", "sigma", "quality", "accuracy")
+_PARTS = ("x0", "y0", "sigma", "quality", *ENCODER_PARTS)
 
 
 def project_values(source: "Path", output: Output, options: Options) -> None:
@@ -148,9 +148,8 @@ def _read_fields(folder: "Path", hemi: str, n_vertices: int) -> RetinotopicMap |
     if not {"x0", "y0"} <= set(parts):
         return None
     unknown = np.full(n_vertices, np.nan, dtype=np.float32)
-    return RetinotopicMap(
-        parts["x0"], parts["y0"], parts.get("sigma", unknown), parts.get("quality", unknown), float("nan"), accuracy=parts.get("accuracy")
-    )
+    predicted: dict[str, Any] = {part: parts[part] for part in ENCODER_PARTS if part in parts}
+    return RetinotopicMap(parts["x0"], parts["y0"], parts.get("sigma", unknown), parts.get("quality", unknown), float("nan"), **predicted)
 
 
 def _with_values(found: RibbonValues, values: "NDArray[np.float32]") -> RibbonValues:

@@ -12,6 +12,7 @@ from brain2pix.data.volumes import entities, join_names, nifti_files, read_on_gr
 from brain2pix.errors import DataFormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -106,6 +107,16 @@ def with_unions(areas: "dict[str, NDArray[np.bool_]]") -> "dict[str, NDArray[np.
             union = match[1]
             every[union] = every[union] | areas[name] if union in every else areas[name]
     return every
+
+
+def names_of_voxels(areas: "Mapping[str, NDArray[np.bool_]]", index: "NDArray[np.int64]") -> list[str]:
+    """Name the areas of each of some voxels, with commas; n/a for a voxel of none. Hemispheres and "all" are no areas."""
+    masks = {name: mask[index] for name, mask in areas.items() if name not in RESERVED}
+    found: list[list[str]] = [[] for _ in range(index.size)]
+    for name, mask in masks.items():
+        for row in np.flatnonzero(mask):
+            found[row].append(name)
+    return [",".join(names) or "n/a" for names in found]
 
 
 def _description(path: "Path", name: str) -> dict[str, str]:

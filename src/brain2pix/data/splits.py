@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 # Images of these splits never reach training.
 HELD_OUT_SPLITS = ("test", "validation", "category_test")
 NO_PREPARATION = PreparationSettings()
+_NO_PICTURE = 128  # grey that stands for a stimulus without a picture
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,12 @@ class EvaluationSet:
     Parameters
     ----------
     stimulus_ids : list of str, [m]
-    images : uint8 array, [m h w 3]
+    images : uint8 array, [m h w 3]; mid-grey for a stimulus without a picture
     responses : float32 array, [m v], mean over the repeats of each image
     repeats : RepeatedResponses, the single trials
     groups : int array, [m], images of one number come from one photo (clusters of bootstraps)
     subject : SubjectInfo
+    pictured : bool array, [m], whether a stimulus has a picture; what was imagined from a word has none
     """
 
     stimulus_ids: list[str]
@@ -49,6 +51,26 @@ class EvaluationSet:
     repeats: RepeatedResponses
     groups: "NDArray[np.int64]"
     subject: "SubjectInfo"
+    pictured: "NDArray[np.bool_]"
+
+    @property
+    def without_picture(self) -> list[str]:
+        """Stimuli without a picture."""
+        return [name for name, there in zip(self.stimulus_ids, self.pictured, strict=True) if not there]
+
+    def part(self, chosen: "NDArray[np.bool_]") -> "EvaluationSet":
+        """Give some of the images, by a mask [m], with their responses."""
+        place = np.cumsum(chosen) - 1
+        trials = chosen[self.repeats.image_index]
+        return replace(
+            self,
+            stimulus_ids=[name for name, kept in zip(self.stimulus_ids, chosen, strict=True) if kept],
+            images=self.images[chosen],
+            responses=self.responses[chosen],
+            repeats=RepeatedResponses(self.repeats.values[trials], place[self.repeats.image_index[trials]]),
+            groups=self.groups[chosen],
+            pictured=self.pictured[chosen],
+        )
 
 
 def training_data(
@@ -107,15 +129,20 @@ def training_data(
         images=images,
         image_index=np.arange(len(ids)) if preparation.average_repeats else image_index,
         groups=photo_numbers(subject, ids),
-        unpaired=subject.unpaired(int(images.shape[1])),
-        repeats=None if repeats is None else RepeatedResponses(responses[1], repeats[1]),
+        unpaired=subject.unpaired(int(images.shape[1]), _held_out_classes(subject, ids, train_split)),
+        repeats=None if repeats is None else _without_images(subject, responses[1], repeats[0]),
         voxel_xyz=subject.xyz[voxel_index],
         areas={name: mask[voxel_index] for name, mask in subject.areas.items()},
     )
 
 
 def evaluation_set(
-    subject: "Subject", voxel_index: "NDArray[np.integer]", split: str = "test", image_size: int | None = None
+    subject: "Subject",
+    voxel_index: "NDArray[np.integer]",
+    split: str = "test",
+    image_size: int | None = None,
+    *,
+    without_pictures: bool = False,
 ) -> EvaluationSet:
     """Gather held-out images with their responses, averaged over repeats, in the order of the stimulus table.
 
@@ -125,38 +152,64 @@ def evaluation_set(
     voxel_index : int array, [v], the voxels of the model
     split : str
     image_size : int or None, edge of the images [px]
+    without_pictures : bool, take stimuli without a picture too; otherwise only those that have one
 
     Raises
     ------
     ConfigError
-        If no trial has this split.
+        If no trial has this split, or none of its stimuli has a picture where one is needed.
     """
     index = np.asarray(voxel_index, dtype=np.int64)
     rows = subject.rows(split)
     ids, image_index = images_of(subject, rows)
     repeats = RepeatedResponses(subject.responses(rows, index), image_index)
-    return EvaluationSet(
-        stimulus_ids=ids,
-        images=subject.images(ids, image_size),
-        responses=repeats.mean(),
-        repeats=repeats,
-        groups=photo_numbers(subject, ids),
-        subject=subject.describe(index),
-    )
+    images, pictured = pictures_of(subject, ids, image_size)
+    if not (without_pictures or pictured.any()):
+        raise ConfigError(
+            f"{subject.name}: none of the {len(ids)} stimuli of split {split!r} has a picture ({join_names(ids)}), so there is nothing to "
+            "compare reconstructions with; `brain2pix decode` shows them, `brain2pix classify` judges them by their class"
+        )
+    every = EvaluationSet(ids, images, repeats.mean(), repeats, photo_numbers(subject, ids), subject.describe(index), pictured)
+    return every if without_pictures or pictured.all() else every.part(pictured)
+
+
+def pictures_of(subject: "Subject", ids: list[str], size: int | None = None) -> "tuple[NDArray[np.uint8], NDArray[np.bool_]]":
+    """Read stimuli of which some may have no picture.
+
+    Parameters
+    ----------
+    subject : Subject
+    ids : list of str, [m]
+    size : int or None, edge [px]; None keeps that of the files
+
+    Returns
+    -------
+    uint8 array, [m h h 3], mid-grey where there is none
+    bool array, [m], whether there is one
+    """
+    pictured = np.array([subject.has_picture(name) for name in ids], dtype=bool)
+    found = subject.images([name for name, there in zip(ids, pictured, strict=True) if there], size)
+    if pictured.all():
+        return found, pictured
+    edge = size or (found.shape[1] if len(found) else subject.image_size)
+    images = np.full((len(ids), edge, edge, 3), _NO_PICTURE, dtype=np.uint8)
+    images[pictured] = found
+    return images, pictured
 
 
 def photo_numbers(subject: "Subject", ids: list[str]) -> "NDArray[np.int64]":
     """Give each source (photo, class) a number; a stimulus without one is a group by itself."""
-    source = subject.stimuli.set_index("stimulus_id")["source"].loc[ids]
+    source = subject.stimuli.set_index("stimulus_id")["source"].reindex(ids)
     names = [f"stimulus {name}" if pd.isna(value) else f"source {value}" for name, value in zip(ids, source, strict=True)]
     return pd.factorize(np.array(names, dtype=object))[0].astype(np.int64)
 
 
 def images_of(subject: "Subject", rows: "NDArray[np.int64]") -> "tuple[list[str], NDArray[np.int64]]":
-    """Stimuli of some trials in the order of the stimulus table, and which of them each trial showed."""
+    """Stimuli of some trials in the order of the stimulus table, and which of them each trial showed; those that it lacks come last."""
     shown = subject.trials["stimulus_id"].to_numpy()[rows]
-    present = set(shown)
+    present = dict.fromkeys(shown)
     ids = [name for name in subject.stimuli["stimulus_id"] if name in present]
+    ids += [name for name in present if name not in set(ids)]
     place = {name: number for number, name in enumerate(ids)}
     return ids, np.array([place[name] for name in shown], dtype=np.int64)
 
@@ -172,6 +225,12 @@ def _repeats(subject: "Subject", split: str | None) -> "tuple[NDArray[np.int64],
     return rows, images_of(subject, rows)[1]
 
 
+def _without_images(subject: "Subject", values: "NDArray[np.float32]", rows: "NDArray[np.int64]") -> RepeatedResponses:
+    """Responses of these trials with the names of their images, and which of these come from one photo."""
+    ids, image_index = images_of(subject, rows)
+    return RepeatedResponses(values, image_index, tuple(ids), photo_numbers(subject, ids))
+
+
 def _test_repeats(
     repeats: "tuple[NDArray[np.int64], NDArray[np.int64]] | None", split: str | None
 ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
@@ -181,12 +240,24 @@ def _test_repeats(
     return repeats
 
 
+def _held_out_classes(subject: "Subject", ids: list[str], train_split: str) -> set[str]:
+    """Classes that held-out stimuli have and training stimuli have not: no image without responses may be of them."""
+    classes = subject.stimuli.set_index("stimulus_id")["category"]
+    held, trained = (set(classes[classes.index.isin(names)].dropna().astype(str)) for names in (_held_out(subject, train_split), ids))
+    return held - trained
+
+
+def _held_out(subject: "Subject", train_split: str) -> set[str]:
+    """Stimuli that are held out by the table of trials or by that of stimuli."""
+    held_splits = [split for split in HELD_OUT_SPLITS if split != train_split]
+    in_trials = set(subject.trials.loc[subject.trials["split"].isin(held_splits), "stimulus_id"])
+    return in_trials | set(subject.stimuli.loc[subject.stimuli["split"].isin(held_splits), "stimulus_id"])
+
+
 def _check_leak(subject: "Subject", ids: list[str], train_split: str) -> None:
     """Refuse training images that are held out: by trial, by stimulus table, by shared file, or in the folder of unpaired images."""
     held_splits = [split for split in HELD_OUT_SPLITS if split != train_split]
-    in_trials = set(subject.trials.loc[subject.trials["split"].isin(held_splits), "stimulus_id"])
-    in_table = set(subject.stimuli.loc[subject.stimuli["split"].isin(held_splits), "stimulus_id"])
-    held = in_trials | in_table
+    held = _held_out(subject, train_split)
     both = [name for name in ids if name in held]
     if both:
         raise DataFormatError(

@@ -13,7 +13,7 @@ from brain2pix.errors import Brain2PixError, DataFormatError
 from brain2pix.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -47,21 +47,32 @@ def image_files(folder: "Path") -> "list[Path]":
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
 
 
-def stack_of_folder(folder: "Path", size: int) -> "NDArray[np.uint8]":
+def stack_of_folder(folder: "Path", size: int, without: "Collection[str]" = ()) -> "NDArray[np.uint8]":
     """Decode a folder of images once; later calls map the result from the user's cache folder.
 
     Parameters
     ----------
     folder : Path
     size : int, edge of the images, cut square [px]
+    without : collection of str, names of sub-folders that are left out
 
     Returns
     -------
     uint8 array, [u size size 3]; in memory if the cache folder cannot be written
+
+    Raises
+    ------
+    DataFormatError
+        If there are no images, or none are left.
     """
-    paths = image_files(folder)
-    if not paths:
+    every = image_files(folder)
+    if not every:
         raise DataFormatError(f"{folder} holds no image files ({', '.join(SUFFIXES)})")
+    paths = [path for path in every if not set(path.relative_to(folder).parts[:-1]) & set(without)]
+    if not paths:
+        raise DataFormatError(f"all {len(every)} images of {folder} are of classes that are held out; add images of other classes")
+    if len(paths) < len(every):
+        logger.info("%d images of %s are left out: their classes are held out", len(every) - len(paths), folder)
     cached = user_cache_path("napari-brain2pix") / "stacks" / f"{_fingerprint(paths, size)}.npy"
     if cached.exists():
         return open_stack(cached)

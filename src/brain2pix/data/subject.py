@@ -27,7 +27,7 @@ from brain2pix.data.volumes import join_names, nifti_files, read_volume
 from brain2pix.errors import ConfigError, DataFormatError, MissingDataError, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -217,6 +217,10 @@ class Subject:
             raise DataFormatError(f"stimuli of {self.root} have edges of {join_names(map(str, sorted(edges)))} px; ask for one image size")
         return np.stack(pictures) if pictures else np.zeros((0, size or 0, size or 0, 3), dtype=np.uint8)
 
+    def has_picture(self, stimulus_id: str) -> bool:
+        """Whether a stimulus has an image file: what is imagined may have none."""
+        return stimulus_id in self._files and self.image_path(stimulus_id).is_file()
+
     def image_path(self, stimulus_id: str) -> Path:
         """File of a stimulus."""
         files = self._files.get(stimulus_id)
@@ -238,12 +242,13 @@ class Subject:
         """Edge of the first stimulus after cutting it square [px]."""
         return len(centre_crop(read_image(self.image_path(next(iter(self._files))))))
 
-    def unpaired(self, size: int | None = None) -> "NDArray[np.uint8] | None":
+    def unpaired(self, size: int | None = None, without: "Collection[str]" = ()) -> "NDArray[np.uint8] | None":
         """Images without responses, ``stimuli/unpaired.npy`` or the files in ``stimuli/unpaired/``.
 
         Parameters
         ----------
         size : int or None, edge [px]; None keeps the stack as it is (a folder gets the edge of the stimuli)
+        without : collection of str, classes (names of sub-folders) that are left out; a stack has no classes
 
         Returns
         -------
@@ -254,7 +259,7 @@ class Subject:
             stack = open_stack(stimuli / "unpaired.npy")
             return stack if size is None else resize(stack, size)
         if (stimuli / "unpaired").is_dir():
-            return stack_of_folder(stimuli / "unpaired", size or self.image_size)
+            return stack_of_folder(stimuli / "unpaired", size or self.image_size, without)
         return None
 
     def t1w(self) -> "tuple[NDArray[np.float32], NDArray[np.float64]]":

@@ -13,6 +13,35 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MIN_CEILING = 0.2  # below it r / ceiling is mostly the noise of the ceiling (our choice)
+PERCENTILES = (50, 75, 90)
+MIN_IMAGES = 3  # of a correlation across images
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How values are spread over voxels: their percentiles; NaN where no voxel has a value.
+
+    Parameters
+    ----------
+    at : dict of percentile to value
+    n : int, voxels with a value
+    """
+
+    at: dict[int, float]
+    n: int
+
+    @property
+    def median(self) -> float:
+        """Middle value."""
+        return self.at[50]
+
+
+def spread(values: "ArrayLike") -> Spread:
+    """Give the percentiles of the finite ones of some values, [v]."""
+    numbers = np.asarray(values, dtype=np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    found = np.percentile(finite, PERCENTILES) if finite.size else np.full(len(PERCENTILES), np.nan)
+    return Spread({share: float(value) for share, value in zip(PERCENTILES, found, strict=True)}, int(finite.size))
 
 
 @dataclass(frozen=True)
@@ -23,18 +52,31 @@ class EncoderAccuracy:
     ----------
     r : float array, [v]; NaN where a voxel's responses are constant
     r_over_ceiling : float array, [v], not clipped; NaN where the ceiling is unknown or below `MIN_CEILING`
-    median_r, median_r_over_ceiling, median_ceiling : float, over the voxels in scope; NaN where none has a value
-    n_voxels : int, in scope, with an r
-    areas : dict of area name to (median r, median r over ceiling, voxels)
+    whole : pair of Spread, of r and of r over ceiling, over the voxels in scope
+    median_ceiling : float, over the voxels in scope; NaN where none has one
+    areas : dict of area name to the same pair for its voxels in scope; only areas that have any
     """
 
     r: "NDArray[np.float64]"
     r_over_ceiling: "NDArray[np.float64]"
-    median_r: float
-    median_r_over_ceiling: float
+    whole: tuple[Spread, Spread]
     median_ceiling: float
-    n_voxels: int
-    areas: dict[str, tuple[float, float, int]] = field(default_factory=dict)
+    areas: dict[str, tuple[Spread, Spread]] = field(default_factory=dict)
+
+    @property
+    def median_r(self) -> float:
+        """Median r over the voxels in scope."""
+        return self.whole[0].median
+
+    @property
+    def median_r_over_ceiling(self) -> float:
+        """Median r over ceiling over the voxels in scope."""
+        return self.whole[1].median
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels in scope with an r."""
+        return self.whole[0].n
 
 
 def voxel_correlation(predicted: "ArrayLike", measured: "ArrayLike") -> "NDArray[np.float64]":
@@ -56,8 +98,8 @@ def voxel_correlation(predicted: "ArrayLike", measured: "ArrayLike") -> "NDArray
     first, second = np.asarray(predicted, dtype=np.float64), np.asarray(measured, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 2:
         raise ShapeError(f"predicted and measured responses must have the same shape [images voxels], got {first.shape} and {second.shape}")
-    if len(first) < 3:
-        raise ShapeError(f"a correlation needs at least 3 images, got {len(first)}")
+    if len(first) < MIN_IMAGES:
+        raise ShapeError(f"a correlation needs at least {MIN_IMAGES} images, got {len(first)}")
     first, second = first - first.mean(axis=0), second - second.mean(axis=0)
     length = np.sqrt(np.square(first).sum(axis=0) * np.square(second).sum(axis=0))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -73,13 +115,13 @@ def encoder_accuracy(
     scope: "ArrayLike | None" = None,
     areas: "Mapping[str, NDArray[np.bool_]] | None" = None,
 ) -> EncoderAccuracy:
-    """Accuracy per voxel, over its ceiling, and the medians.
+    """Accuracy per voxel, over its ceiling, and how both are spread.
 
     Parameters
     ----------
     predicted, measured : float arrays, [m v]; measured = mean over repeats
     ceiling : float array, [v], largest r that noise allows for these means, or None
-    scope : bool array, [v], voxels that the medians speak of; None = all
+    scope : bool array, [v], voxels that the summaries speak of; None = all
     areas : mapping of name to bool array, [v]; each is cut to the scope
 
     Raises
@@ -95,15 +137,6 @@ def encoder_accuracy(
             raise ShapeError(f"{name} needs one value for each of the {len(r)} voxels, got shape {np.shape(part)}")
     usable = np.nan_to_num(limit) > MIN_CEILING
     relative = np.where(usable, r / np.where(usable, limit, 1), np.nan)
-    per_area = {name: _medians(r, relative, inside & mask) for name, mask in (areas or {}).items()}
-    median_r, median_relative, n_voxels = _medians(r, relative, inside)
-    return EncoderAccuracy(r, relative, median_r, median_relative, _median(limit[inside]), n_voxels, per_area)
-
-
-def _medians(r: "NDArray[np.float64]", relative: "NDArray[np.float64]", mask: "NDArray[np.bool_]") -> tuple[float, float, int]:
-    return _median(r[mask]), _median(relative[mask]), int(np.isfinite(r[mask]).sum())
-
-
-def _median(values: "NDArray[np.float64]") -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if finite.size else float("nan")
+    per_area = {name: inside & mask for name, mask in (areas or {}).items()}
+    found = {name: (spread(r[mask]), spread(relative[mask])) for name, mask in per_area.items() if mask.any()}
+    return EncoderAccuracy(r, relative, (spread(r[inside]), spread(relative[inside])), spread(limit[inside]).median, found)

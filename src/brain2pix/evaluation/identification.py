@@ -10,7 +10,7 @@ from brain2pix.errors import ConfigError, ShapeError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-WAYS = (2, 10, 50)
+WAYS = (2, 5, 10, 50)
 
 
 def exact_identification(scores: "ArrayLike", n: int) -> "NDArray[np.float64]":
@@ -126,6 +126,46 @@ def mean_rank(scores: "ArrayLike") -> "NDArray[np.float64]":
     matrix = _square(scores)
     beaten, tied = _rivals(matrix)
     return np.diagonal((beaten + tied / 2) / (len(matrix) - 1)).copy()
+
+
+def identification_in_pool(own: "ArrayLike", others: "ArrayLike", n: int) -> "NDArray[np.float64]":
+    """Probability that a reconstruction picks its own image out of it and n-1 pictures of a pool, ties as in `exact_identification`.
+
+    Parameters
+    ----------
+    own : float array, [m], how alike each reconstruction and its own image are; larger = more alike
+    others : float array, [m p], how alike each reconstruction and each picture of the pool are
+    n : int, 2..p + 1
+
+    Returns
+    -------
+    float array, [m], in 0..1
+
+    Raises
+    ------
+    ShapeError
+        If there is not one row for each reconstruction.
+    ConfigError
+        If n is not in 2..p + 1.
+    """
+    above, equal, size = _rivals_in_pool(own, others)
+    if not 2 <= n <= size + 1:
+        raise ConfigError(f"{n}-way identification in a pool of {size} pictures needs n in 2..{size + 1}")
+    return pick_probability(above, equal, size, n)
+
+
+def rank_in_pool(own: "ArrayLike", others: "ArrayLike") -> "NDArray[np.float64]":
+    """Share of the pictures of a pool that beat the true image, ties 1/2; [m] and [m p] -> [m]."""
+    above, equal, size = _rivals_in_pool(own, others)
+    return np.asarray((above + equal / 2) / size)
+
+
+def _rivals_in_pool(own: "ArrayLike", others: "ArrayLike") -> "tuple[NDArray[np.int64], NDArray[np.int64], int]":
+    truth, rivals = np.asarray(own, dtype=np.float64), np.asarray(others, dtype=np.float64)
+    if truth.ndim != 1 or rivals.ndim != 2 or len(rivals) != len(truth) or not rivals.shape[1]:
+        raise ShapeError(f"a pool needs one row of similarities per reconstruction, not empty: got {truth.shape} and {rivals.shape}")
+    above, equal = (rivals > truth[:, None]).sum(axis=1), (rivals == truth[:, None]).sum(axis=1)
+    return above.astype(np.int64), equal.astype(np.int64), int(rivals.shape[1])
 
 
 def pick_probability(above: "NDArray[np.int64]", equal: "NDArray[np.int64]", rivals: int, n: int) -> "NDArray[np.float64]":

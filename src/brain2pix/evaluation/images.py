@@ -20,7 +20,11 @@ _BLOCK = 512  # images compared with as many others at once: thousands of pictur
 
 
 def score_images(
-    reconstructions: "NDArray[np.uint8]", images: "NDArray[np.uint8]", stimulus_ids: "Sequence[str]", groups: "ArrayLike"
+    reconstructions: "NDArray[np.uint8]",
+    images: "NDArray[np.uint8]",
+    stimulus_ids: "Sequence[str]",
+    groups: "ArrayLike",
+    pictured: "NDArray[np.bool_] | None" = None,
 ) -> ImageScores:
     """Score each reconstruction against its own image, and its own image against all others.
 
@@ -29,6 +33,7 @@ def score_images(
     reconstructions, images : uint8 arrays, [m h w 3]
     stimulus_ids : sequence of str, [m]
     groups : int array, [m], images of one number come from one photo
+    pictured : bool array, [m], or None: stimuli that have a picture; the others have no scores and are no rivals. None: all have
 
     Returns
     -------
@@ -44,16 +49,22 @@ def score_images(
             f"scores need as many images as reconstructions, of one size, each with a name: got reconstructions "
             f"{reconstructions.shape}, images {images.shape} and {len(stimulus_ids)} names"
         )
-    beaten = 1 - mean_rank(_similarity(reconstructions, images)) if len(images) > 1 else np.full(len(images), np.nan)
-    values = {
+    there = np.ones(len(images), dtype=bool) if pictured is None else pictured
+    values = {name: np.full(len(images), np.nan) for name in ("pixel_r", "ssim", "ssim_flat", "beaten")}
+    for name, scored in _scored(reconstructions[there], images[there]).items():
+        values[name][there] = scored
+    labels = np.asarray(groups, dtype=np.int64)
+    means = {name: _mean(values[name], labels) for name in SCORES}
+    return ImageScores(list(stimulus_ids), values, means, len(np.unique(labels[there])), fingerprint(reconstructions))
+
+
+def _scored(reconstructions: "NDArray[np.uint8]", images: "NDArray[np.uint8]") -> "dict[str, NDArray[np.float64]]":
+    return {
         "pixel_r": pixel_r(reconstructions, images),
         "ssim": structural(reconstructions, images),
         "ssim_flat": structural(low_resolution(images, 1), images),
-        "beaten": beaten,
+        "beaten": 1 - mean_rank(_similarity(reconstructions, images)) if len(images) > 1 else np.full(len(images), np.nan),
     }
-    labels = np.asarray(groups, dtype=np.int64)
-    means = {name: _mean(values[name], labels) for name in SCORES}
-    return ImageScores(list(stimulus_ids), values, means, len(np.unique(labels)), fingerprint(reconstructions))
 
 
 def _similarity(reconstructions: "NDArray[np.uint8]", images: "NDArray[np.uint8]") -> "NDArray[np.float64]":

@@ -58,7 +58,7 @@ class ScoreLine:
 
     Parameters
     ----------
-    part : str, "encoder", "prf", "identification", "null", "ssim", "pixel_r", "microstimulation" or "difference"
+    part : str, "encoder", "prf", "identification", "rank", "null", "ssim", "pixel_r", "microstimulation" or "difference"
     row : str, which system or area, e.g. "full", "V1", "permuted V1", "full - supervised"
     score : str, e.g. "median_r", "pixel 10-way"
     value : float
@@ -140,6 +140,8 @@ def row_lines(name: str, row: RowScores) -> list[ScoreLine]:
                 score = _way_name(measure, ways)
                 note = f"network {row.worst_network(ways)}" if measure == "independent" else row.resolutions.get(score, "")
                 lines.append(_line("identification", name, score, interval, "%", 100 * row.chances[ways], note))
+    for measure, ranks in row.ranks.items():
+        lines.append(_line("rank", name, f"{measure} rank", bootstrap_interval(ranks, row.groups), chance=0.5))
     lines.append(
         _line(
             "ssim",
@@ -186,12 +188,12 @@ def difference_lines(rows: "Mapping[str, RowScores]", pairs: "Sequence[tuple[str
 def encoder_lines(accuracy: "EncoderAccuracy", row: str = "full") -> list[ScoreLine]:
     """Lines of the encoder: all voxels in scope, and each area (of another row than `full` with the row's name)."""
     ceiling = f"median ceiling {accuracy.median_ceiling:.3f}" if math.isfinite(accuracy.median_ceiling) else "no ceiling"
-    areas = {_area_name(row, name): values for name, values in accuracy.areas.items()}
-    parts = {row: (accuracy.median_r, accuracy.median_r_over_ceiling, accuracy.n_voxels), **areas}
+    parts = {row: accuracy.whole, **{_area_name(row, name): values for name, values in accuracy.areas.items()}}
     return [
-        ScoreLine("encoder", name, score, value, n=n, chance=0.0, note=ceiling if name == row else "")
-        for name, (r, relative, n) in parts.items()
-        for score, value in (("median_r", r), ("median_r_over_ceiling", relative))
+        ScoreLine("encoder", name, f"{_percentile(share)}_{score}", value, n=found.n, chance=0.0, note=ceiling if name == row else "")
+        for name, both in parts.items()
+        for score, found in zip(("r", "r_over_ceiling"), both, strict=True)
+        for share, value in found.at.items()
         if math.isfinite(value)
     ]
 
@@ -337,6 +339,10 @@ def _align(table: list[list[str]]) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percentile(share: int) -> str:
+    return "median" if share == 50 else f"percentile_{share}"
 
 
 def _area_name(row: str, area: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 KEPT_SHARE = 0.85
 MIN_ECCENTRICITY_DEG = 1.0  # of the truth: nearer to fixation an angle means little
+_BLOCKS = 14  # along an edge, where whole maps are compared
 MIN_X_DEG = 0.5  # of the truth: nearer to the vertical meridian a hemifield means little
 
 
@@ -128,6 +129,8 @@ class FieldAgreement:
     median_distance_deg : float, between the two centres
     shuffled_distance_deg : float, the same when fields are paired with those of other voxels
     fisher_lee, log_ecc_r, size_spearman : float, over voxels beyond 1 degree in the reference
+    map_r, shuffled_map_r : float, median over voxels of the correlation of the two whole maps, and the same with those of other voxels;
+        NaN where no maps were given
     """
 
     compared: float
@@ -137,10 +140,17 @@ class FieldAgreement:
     fisher_lee: float
     log_ecc_r: float
     size_spearman: float
+    map_r: float = float("nan")
+    shuffled_map_r: float = float("nan")
 
 
 def compare_maps(
-    fields: "RetinotopicMap", reference: "RetinotopicMap", *, scope: "ArrayLike | None" = None, seed: int = 0
+    fields: "RetinotopicMap",
+    reference: "RetinotopicMap",
+    *,
+    scope: "ArrayLike | None" = None,
+    maps: "tuple[NDArray[np.float32], NDArray[np.float32]] | None" = None,
+    seed: int = 0,
 ) -> FieldAgreement:
     """Compare the fields of a decoder with those of its encoder, or any two maps of the same voxels.
 
@@ -148,6 +158,7 @@ def compare_maps(
     ----------
     fields, reference : RetinotopicMap, [v]; the reference decides which voxels lie beyond 1 degree
     scope : bool array, [v], voxels that count; None = all
+    maps : two float32 arrays, [v h w], the maps that the two were read from; they are compared too, whether a field was found or not
     seed : int, of the shuffled pairs
 
     Raises
@@ -172,7 +183,37 @@ def compare_maps(
         fisher_lee=fisher_lee(fields.angle_deg[far], reference.angle_deg[far]),
         log_ecc_r=_pearson(_log(fields.eccentricity_deg[far]), _log(reference.eccentricity_deg[far])),
         size_spearman=_spearman(fields.sigma_deg[sized], reference.sigma_deg[sized]),
+        **({} if maps is None else _map_agreement(*maps, np.flatnonzero(inside), seed)),
     )
+
+
+def _map_agreement(
+    first: "NDArray[np.float32]", second: "NDArray[np.float32]", index: "NDArray[np.int64]", seed: int
+) -> "dict[str, float]":
+    for name, maps in (("compared maps", first), ("reference maps", second)):
+        if maps.ndim != 3 or maps.shape[0] <= index.max(initial=-1):
+            raise ShapeError(f"the {name} need one [h w] for each voxel, got shape {maps.shape}")
+    one, other = (_standardised(_blocks(maps[index])) for maps in (first, second))
+    shuffled = np.random.default_rng(seed).permutation(len(index))
+    return {"map_r": _median((one * other).sum(axis=1)), "shuffled_map_r": _median((one * other[shuffled]).sum(axis=1))}
+
+
+def _blocks(maps: "NDArray[np.float32]") -> "NDArray[np.float64]":
+    """Average maps [v h w] over blocks, [v k] of at most 14 x 14: the grid on which a decoder's linear layer writes."""
+    averaged = maps.astype(np.float64)
+    for axis in (1, 2):
+        edges = np.linspace(0, maps.shape[axis], min(_BLOCKS, maps.shape[axis]) + 1).round().astype(int)
+        widths = np.diff(edges).reshape((-1, 1) if axis == 1 else (1, -1))
+        averaged = np.add.reduceat(averaged, edges[:-1], axis=axis) / widths
+    return averaged.reshape(len(maps), -1)
+
+
+def _standardised(values: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """Rows of mean 0 and length 1; NaN where a row is constant."""
+    centred = values - values.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    standardised: NDArray[np.float64] = np.divide(centred, length, out=np.full_like(centred, np.nan), where=length > 0)
+    return standardised
 
 
 def agreement_lines(agreement: FieldAgreement, row: str = "full") -> "list[ScoreLine]":
@@ -183,6 +224,7 @@ def agreement_lines(agreement: FieldAgreement, row: str = "full") -> "list[Score
         ("fisher_lee", agreement.fisher_lee, "", 0.0),
         ("log_ecc_r", agreement.log_ecc_r, "", 0.0),
         ("size_spearman", agreement.size_spearman, "", 0.0),
+        ("map_r", agreement.map_r, "", agreement.shuffled_map_r),
         ("compared", agreement.compared, "", None),
     )
     return [

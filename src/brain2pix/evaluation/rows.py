@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain2pix.errors import ShapeError
-from brain2pix.evaluation.identification import WAYS, chance_within_groups, exact_identification, permutation_null, within_groups
+from brain2pix.evaluation.identification import (
+    WAYS,
+    chance_within_groups,
+    exact_identification,
+    mean_rank,
+    permutation_null,
+    within_groups,
+)
 from brain2pix.evaluation.metrics import as_images, feature_similarity, low_resolution, pixel_correlation, pixel_r, structural
 from brain2pix.evaluation.scores import RowIdentification, Ways
 from brain2pix.evaluation.statistics import Interval, bootstrap_interval, paired_difference
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 
 PIXEL = "pixel"
 WITHIN = "within_photo"
+SHEET_WAYS = ("2", "10", "50")  # that ``scores.json`` has a place for
 NULL_WAYS = 10  # the permutation null is drawn at this n, and resolutions compared
 _SAME = 1e-6  # differences below it are rounding
 
@@ -28,7 +36,7 @@ class RowScores:
 
     Parameters
     ----------
-    identification : dict of measure ("pixel", or the name of a network) to dict of ways ("2", "10", "50", "within_photo") to
+    identification : dict of measure ("pixel", or the name of a network) to dict of ways ("2", "5", "10", "50", "within_photo") to
         float array, [m], in 0..1. Ways that need more images than there are do not occur.
     ssim, pixel_r : float arrays, [m]
     groups : int array, [m], photograph of each image
@@ -36,6 +44,7 @@ class RowScores:
     flat_ssim : float, mean SSIM of pictures in each image's mean colour: what knowing the colour alone is worth
     nulls : dict of measure to float array, [draws], 0..1: mean 10-way identification with reconstructions assigned to images at random
     resolutions : dict of score ("pixel r", "pixel 10-way") to what resolution it equals, see `resolution_equivalent`
+    ranks : dict of measure to float array, [m], share of the other images that beat the true one; empty for a single image
     """
 
     identification: "dict[str, dict[str, NDArray[np.float64]]]"
@@ -46,6 +55,7 @@ class RowScores:
     flat_ssim: float = float("nan")
     nulls: "dict[str, NDArray[np.float64]]" = field(default_factory=dict)
     resolutions: dict[str, str] = field(default_factory=dict)
+    ranks: "dict[str, NDArray[np.float64]]" = field(default_factory=dict)
 
     @property
     def networks(self) -> list[str]:
@@ -77,7 +87,7 @@ class RowScores:
         return RowIdentification(pixel=self._ways(PIXEL), independent=self._ways("independent"))
 
     def _ways(self, measure: str) -> Ways | None:
-        means = {ways: self.rates(measure, ways) for ways in (*map(str, WAYS), WITHIN)}
+        means = {ways: self.rates(measure, ways) for ways in (*SHEET_WAYS, WITHIN)}
         found = {ways: 100 * float(np.nanmean(rates)) for ways, rates in means.items() if rates is not None}
         return Ways.model_validate(found) if found else None
 
@@ -120,7 +130,8 @@ def score_row(
     resolutions = {"pixel r": resolution_equivalent(reconstructions, images)}
     if len(own) >= NULL_WAYS:
         resolutions[f"{PIXEL} {NULL_WAYS}-way"] = resolution_equivalent(reconstructions, images, ways=NULL_WAYS)
-    return RowScores(rates, structural(reconstructions, images), own, labels, chances, flat, nulls, resolutions)
+    ranks = {name: mean_rank(matrix) for name, matrix in similar.items() if len(own) > 1}
+    return RowScores(rates, structural(reconstructions, images), own, labels, chances, flat, nulls, resolutions, ranks)
 
 
 def reference_rows(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from brain2pix.arrays import ENCODER_PARTS
 from brain2pix.errors import ConfigError, ShapeError, unknown_name
 
 if TYPE_CHECKING:
@@ -27,18 +28,22 @@ _SEQUENTIAL = {
     "accuracy": "000004050417110a30210c4a320a5e450a6957106e67166e781c6d8a226a9a2865ab2f5ebc3"
     "754ca404ad84c3ee45a31ed6925f57b17f98e09fca108fbb61af9cb35f4df53f2f27dfcffa4",
 }
+# A correlation, what noise allows of it and the one over the other are read beside each other: one scale for all three.
+_SEQUENTIAL |= dict.fromkeys(ENCODER_PARTS, _SEQUENTIAL["accuracy"])
 TITLES = {
     "angle": "polar angle",
     "meridian": "polar angle, left and right folded",
     "eccentricity": "eccentricity",
     "size": "receptive field size",
     "quality": "quality",
+    "prediction": "prediction [r]",
+    "ceiling": "noise ceiling [r]",
     "accuracy": "accuracy over noise ceiling",
 }
-LINEAR = ("quality", "accuracy")  # scales that are not logarithmic
+LINEAR = ("quality", *ENCODER_PARTS)  # scales that are not logarithmic
 MAP_NAMES = tuple(TITLES)
 # Defaults; degrees lie on a log scale, the others on a linear one.
-LIMITS = {"eccentricity": (0.5, 8.0), "size": (0.25, 4.0), "quality": (0.0, 1.0), "accuracy": (0.0, 1.0)}
+LIMITS = {"eccentricity": (0.5, 8.0), "size": (0.25, 4.0), "quality": (0.0, 1.0), **dict.fromkeys(ENCODER_PARTS, (0.0, 1.0))}
 THRESHOLD = (0.1, 0.4)  # of a correlation: fully transparent, fully opaque
 GYRUS, SULCUS = 0.60, 0.40  # greys of the curvature beneath a map
 _TICKS_DEG = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -57,7 +62,7 @@ def map_colors(
     Parameters
     ----------
     values : float array, [v]; "angle" and "meridian": degrees, 0 = right horizontal, 90 = up; "eccentricity" and "size": degrees;
-        "quality" and "accuracy": as they are
+        the others: as they are
     map_name : str, one of `MAP_NAMES`
     quality : float array, [v], or None = all opaque; becomes opacity, see `quality_alpha`
     threshold : (float, float), quality where colours begin to show and where they are opaque
@@ -130,8 +135,8 @@ def map_values(prf_map: "RetinotopicMap", map_name: str) -> "NDArray[np.float32]
         return prf_map.angle_deg
     if map_name == "eccentricity":
         return prf_map.eccentricity_deg
-    if map_name == "accuracy":
-        return np.full_like(prf_map.quality, np.nan) if prf_map.accuracy is None else prf_map.accuracy
+    if map_name in ENCODER_PARTS:
+        return prf_map.encoder_parts.get(map_name, np.full_like(prf_map.quality, np.nan))
     return prf_map.sigma_deg if map_name == "size" else prf_map.quality
 
 
@@ -185,7 +190,7 @@ def eccentricity_limits(field_of_view_deg: float) -> tuple[float, float]:
 
 
 def scale_ticks(map_name: str, limits: tuple[float, float] | None = None) -> list[tuple[float, str]]:
-    """Places (0..1) and labels of ticks on the scale of eccentricity, size, quality or accuracy."""
+    """Places (0..1) and labels of ticks on the scale of a map that has one."""
     if map_name not in LIMITS:
         raise ConfigError(unknown_name("map with a scale", map_name, LIMITS))
     low, high = limits or LIMITS[map_name]
@@ -213,7 +218,7 @@ def wheel_image(
 
     Returns
     -------
-    uint8 array, [size size 4], RGBA, row 0 = top of the field; transparent outside. "size", "quality" and "accuracy": an upright bar,
+    uint8 array, [size size 4], RGBA, row 0 = top of the field; transparent outside. "size" and the maps of `LINEAR`: an upright bar,
     high at the top, in the middle third; its ticks are `scale_ticks`.
     """
     _check_name(map_name)

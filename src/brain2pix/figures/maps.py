@@ -131,6 +131,8 @@ def surface_map_figure(
     map_name: str,
     *,
     truth_colors: "Mapping[str, ArrayLike] | None" = None,
+    further: "Mapping[str, Mapping[str, ArrayLike]] | None" = None,
+    first: str = "estimated",
     areas: "Mapping[str, Mapping[str, NDArray[np.bool_]]] | None" = None,
     labels: "Mapping[str, Mapping[str, NDArray[np.bool_]]] | None" = None,
     field_of_view_deg: float = 12.0,
@@ -148,6 +150,8 @@ def surface_map_figure(
     colors : mapping of hemi to float array, [p 4], RGBA of the vertices, see `colors_on_surface`
     map_name : str, for title and legend, see `colormaps.MAP_NAMES`; or "field_sign"
     truth_colors : like `colors`, or None; drawn as a second row beneath
+    further : mapping of name to such colours, or None; more rows beneath, of maps that share one scale
+    first : str, name of the first row, written where there are several
     areas : mapping of hemi to mapping of name to bool array, [p], or None; outlined
     labels : the same, or None; parts that are named instead of the areas, e.g. V2d and V2v
     field_of_view_deg : float, full width of the stimulus
@@ -165,7 +169,7 @@ def surface_map_figure(
     kinds = [kind for kind in ("inflated", "flat") if all((hemi, kind) in meshes for hemi in ("L", "R"))]
     if not kinds:
         raise ConfigError(f"a surface figure needs inflated or flat meshes of both hemispheres, got {sorted(meshes)}")
-    rows = {"estimated": colors} if truth_colors is None else {"estimated": colors, "true": truth_colors}
+    rows = {first: colors} | ({} if truth_colors is None else {"true": truth_colors}) | dict(further or {})
     focus = {hemi: np.any([np.asarray(row[hemi])[:, 3] > 0.05 for row in rows.values()], axis=0) for hemi in ("L", "R")}
     views = {(kind, hemi): project(meshes[hemi, kind], hemi, kind) for kind in kinds for hemi in ("L", "R")}
     outlined, named = areas or {}, labels or {}
@@ -179,6 +183,8 @@ def surface_map_figure(
         if kind == kinds[0] and hemi == "L" and len(rows) > 1:
             axes.text(-0.06, 0.5, list(rows)[line], transform=axes.transAxes, rotation=90, va="center", ha="right", fontsize=9)
     draw_legend(legend, map_name, field_of_view_deg, limits)
+    if further:
+        legend.set_title("all rows", fontsize=7, loc="left", pad=8)
     add_caption(figure, caption, title or (TITLES | {FIELD_SIGN: "visual field sign"})[map_name].capitalize())
     return figure
 

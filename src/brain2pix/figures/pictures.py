@@ -39,7 +39,7 @@ def reconstruction_figure(
     rows : mapping of label to pictures, e.g. {"stimulus": ..., "gaziv": ..., "ridge": ...}; uint8 [m h w 3], or float or Tensor in 0..1,
         [m 3 h w] or [m h w 3]; the same m everywhere
     columns : int, pictures of a band
-    scores : float array, [m], or None; written under the last line of each band
+    scores : float array, [m], or None; NaN is written as a dash; written under the last line of each band
     score_name : str, what `scores` are
     labels : sequence of str, [m], or None; written above each stimulus, e.g. the stimulus id
     written : mapping of row label to texts, [m], or None; written under each picture of that row
@@ -82,7 +82,9 @@ def reconstruction_figure(
                 if line == 0 and labels is not None:
                     axes.text(place_x + 0.5, 1.04, labels[index], ha="center", va="bottom", fontsize=6, color=GREY)
                 if line == len(pictures) - 1 and scores is not None:
-                    axes.text(place_x + 0.5, -0.06, f"{np.asarray(scores)[index]:.2f}", ha="center", va="top", fontsize=6, color=GREY)
+                    value = float(np.asarray(scores)[index])
+                    words = f"{value:.2f}" if np.isfinite(value) else "–"
+                    axes.text(place_x + 0.5, -0.06, words, ha="center", va="top", fontsize=6, color=GREY)
         if scores is not None:
             axes.text(-0.08, -0.06, score_name, ha="right", va="top", fontsize=6, color=GREY)
     add_caption(figure, caption, title)

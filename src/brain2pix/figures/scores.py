@@ -133,6 +133,7 @@ def encoder_figure(
     ceiling: "ArrayLike | None",
     areas: "Mapping[str, NDArray[np.bool_]]",
     *,
+    width: float | None = None,
     title: str = "Prediction of responses to test images",
     caption: str = "",
 ) -> "Figure":
@@ -143,13 +144,17 @@ def encoder_figure(
     r : float array, [v], correlation over test images
     ceiling : float array, [v], largest r that noise allows, or None (then only the distributions are drawn)
     areas : mapping of name to bool array, [v]
+    width : float or None, of the page, inches; None = as wide as it needs for three areas
     title, caption : str
     """
     values = np.asarray(r, dtype=np.float64)
-    figure = new_figure(5.3 if ceiling is not None else 3.6, 3.1)
+    both = ceiling is not None
+    stacked = both and width is not None and width < NARROW
+    page = width or (5.3 if both else 3.6)
+    figure = new_figure(page, 5.8 if stacked else 3.1)
     left = 0.55
     if ceiling is not None:
-        axes = place(figure, left, 0.65, 1.9, 1.9)
+        axes = place(figure, left, 3.35 if stacked else 0.65, 1.9, 1.9)
         for index, (name, mask) in enumerate(areas.items()):
             color = area_color(name, index)
             axes.scatter(np.asarray(ceiling)[mask], values[mask], s=4, color=color, alpha=0.4, linewidths=0, rasterized=True, label=name)
@@ -157,8 +162,8 @@ def encoder_figure(
         axes.set(xlim=(0, 1), ylim=(min(0, float(np.nanmin(values, initial=0))), 1), xlabel="noise ceiling [r]", ylabel="encoder [r]")
         axes.set_xticks(np.arange(0, 1.1, 0.2))
         axes.legend(loc="upper left", handletextpad=0.1, markerscale=2)
-        left += 2.55
-    axes = place(figure, left, 0.65, 1.9, 1.9)
+        left += 0 if stacked else 2.55
+    axes = place(figure, left, 0.65, 1.9 if width is None else page - left - 0.15, 1.9)
     for index, (name, mask) in enumerate(areas.items()):
         _violin(axes, index, values[mask], area_color(name, index))
     axes.axhline(0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from brain2pix.arrays import ENCODER_PARTS
 from brain2pix.figures.colormaps import LIMITS, LINEAR, THRESHOLD, eccentricity_limits, map_colors, map_values, quality_alpha, visible
 
 if TYPE_CHECKING:
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
 
 KEPT_SHARE = 0.85  # of the voxels, where the threshold starts if quality is no correlation
 FAINTEST = 0.2  # opacity of the weakest voxel that is shown: what is counted can be seen
-TITLES = {"angle": "Polar angle", "eccentricity": "Eccentricity", "size": "Size", "quality": "Quality", "accuracy": "Accuracy over ceiling"}
+TITLES = {
+    "angle": "Polar angle",
+    "eccentricity": "Eccentricity",
+    "size": "Size",
+    "quality": "Quality",
+    "prediction": "Prediction (r)",
+    "ceiling": "Noise ceiling",
+    "accuracy": "Accuracy over ceiling",
+}
 STEPS = 256
 
 
@@ -57,17 +66,17 @@ class MapKind:
 
 
 def map_kinds(found: "RetinotopicMap") -> dict[str, MapKind]:
-    """Kinds of map that a set of receptive fields offers, by name."""
+    """Kinds of map that a set of receptive fields offers, by name; without any field, only how voxels are predicted."""
     small, large = _span(found.sigma_deg, 2, 98)
+    parts = [name for name, part in found.encoder_parts.items() if np.isfinite(part).any()]
     kinds = [
         MapKind("angle", 0.0, 360.0),
         MapKind("eccentricity", *eccentricity_limits(found.field_of_view_deg)),
         MapKind("size", max(small, 0.05), max(large, 0.1)),
         MapKind("quality", *_span(found.quality, 2, 98)),
     ]
-    if found.accuracy is not None and np.isfinite(found.accuracy).any():
-        kinds.append(MapKind("accuracy", *LIMITS["accuracy"]))
-    return {kind.name: kind for kind in kinds}
+    kinds = kinds if np.isfinite(found.x0_deg).any() or not parts else []
+    return {kind.name: kind for kind in (*kinds, *(MapKind(name, *LIMITS[name]) for name in parts))}
 
 
 def why_no_accuracy(found: "RetinotopicMap") -> str:
@@ -120,10 +129,10 @@ def map_view(found: "RetinotopicMap", kind: MapKind, threshold: float) -> MapVie
     threshold : float, least quality
     """
     value = np.asarray(map_values(found, kind.kind), dtype=np.float32)
-    mapped = np.isfinite(value) if kind.kind == "accuracy" else np.isfinite(found.eccentricity_deg)
+    mapped = np.isfinite(value) if kind.kind in ENCODER_PARTS else np.isfinite(found.eccentricity_deg)
     with np.errstate(invalid="ignore"):
         shown = mapped & np.isfinite(value) & (found.quality >= threshold)
-    if kind.kind != "accuracy":
+    if kind.kind not in ENCODER_PARTS:
         shown &= visible(found)
     low, _, high = threshold_range(found)
     ramp = (THRESHOLD[1] - THRESHOLD[0]) * (high - low)

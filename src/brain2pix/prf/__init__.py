@@ -3,12 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 from brain2pix.prf.decoder import base_patterns, change_maps
-from brain2pix.prf.maps import ReceptiveFields, check_centre, receptive_fields
+from brain2pix.prf.maps import ReceptiveFields, check_centre, enlarge_maps, receptive_fields
 
 if TYPE_CHECKING:
     from brain2pix.prf.gradient import gradient_maps, input_images
 
-__all__ = ["ReceptiveFields", "base_patterns", "change_maps", "check_centre", "gradient_maps", "input_images", "receptive_fields"]
+__all__ = [
+    "ReceptiveFields",
+    "base_patterns",
+    "change_maps",
+    "check_centre",
+    "enlarge_maps",
+    "gradient_maps",
+    "input_images",
+    "receptive_fields",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -210,6 +210,13 @@ def smooth_maps(maps: "NDArray[np.float32]", settings: "PRFSettings") -> "NDArra
     return _to_unit_peak(scaled)
 
 
+def enlarge_maps(maps: "NDArray[np.float32]", size: int) -> "NDArray[np.float32]":
+    """Bring coarse maps [v g g] that cover the image to its size by linear interpolation, [v size size]."""
+    factor = size / maps.shape[-1]
+    enlarged = ndimage.zoom(maps, (1, factor, factor), order=1, mode="nearest", grid_mode=True)
+    return np.asarray(enlarged, dtype=np.float32)
+
+
 def centre_of_mass(weights: "NDArray[np.float32]") -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     """Give the mean column and row of each map [v h w], in pixels from the centre of the first; NaN where a map is empty."""
     columns = np.arange(weights.shape[2])

@@ -11,7 +11,7 @@ from brain2pix.stimulation.measures import change_energy, quadrant_share
 from brain2pix.stimulation.operations import stimulate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -106,13 +106,14 @@ def quadrant_experiment(
     return result
 
 
-def decode_function(decoder: "Decoder", unit: str = "z-train") -> "Decode":
+def decode_function(decoder: "Decoder", unit: str = "z-train", stimulus_ids: "Sequence[str]" = ()) -> "Decode":
     """Wrap a trained system as a plain function from responses [b v] to images [b 3 h w].
 
     Parameters
     ----------
     decoder : Decoder of one subject
     unit : str, of the responses
+    stimulus_ids : sequence of str, [b], what the patterns of each call were measured for; empty if they are of no stimulus
     """
     import torch
 
@@ -121,7 +122,8 @@ def decode_function(decoder: "Decoder", unit: str = "z-train") -> "Decode":
     subject = decoder.info.subjects[0].subject
 
     def decode(patterns: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        batch = VoxelBatch(torch.from_numpy(np.ascontiguousarray(patterns)), (subject,) * len(patterns), unit)
+        values = torch.from_numpy(np.ascontiguousarray(patterns))
+        batch = VoxelBatch(values, (subject,) * len(patterns), unit, tuple(stimulus_ids))
         with torch.no_grad():
             return np.asarray(decoder.decode(batch).detach().cpu())
 

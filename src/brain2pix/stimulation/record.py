@@ -34,6 +34,7 @@ class StimulationRecord(BaseModel):
     model: str = Field("", description="where the model was, or its hash")
     base: str = Field(description='stimulus id whose responses were the base, or "mean"')
     repeat: int | None = Field(None, ge=1, description="which trial of that stimulus was the base; null: the mean over its trials")
+    split: str | None = Field(None, description="split of the trials that were the base; null: those in which the stimulus was seen")
     region: str = Field(description="region and part of the visual field in words")
     voxels: tuple[int, ...] = Field(min_length=1, description="stimulated voxels, positions in the model's order")
     mode: Mode

@@ -114,22 +114,23 @@ class RunFolder:
         """How often the run was started."""
         return int(self.read_status().get("attempt", 0))
 
-    def save_model(self, method: "Method") -> Path:
+    def save_model(self, method: "Method", imported: dict[str, Any] | None = None) -> Path:
         """Save the trained system into `model`."""
-        return save_model(method, self.model)
+        return save_model(method, self.model, imported)
 
     def load_model(self, device: "torch.device | str" = "cpu") -> "Method":
         """Load the trained system from `model`."""
         return load_model(self.path, device)
 
 
-def save_model(method: "Method", folder: Path) -> Path:
+def save_model(method: "Method", folder: Path, imported: dict[str, Any] | None = None) -> Path:
     """Save a trained system: tensors as safetensors, everything else as JSON.
 
     Parameters
     ----------
     method : Method
     folder : Path, replaced only when the new one is complete
+    imported : dict or None, JSON values: where a system comes from that was not trained here
 
     Raises
     ------
@@ -138,6 +139,7 @@ def save_model(method: "Method", folder: Path) -> Path:
     """
     from safetensors.torch import save_file
 
+    origin = {} if imported is None else {"imported": imported}
     fresh = folder.with_name(f"{folder.name}.new")
     old = folder.with_name(f"{folder.name}.old")
     for leftover in (fresh, old):
@@ -146,7 +148,7 @@ def save_model(method: "Method", folder: Path) -> Path:
         with atomic_folder(fresh) as beside:
             tensors = beside / "model.safetensors"
             save_file(_own_tensors(method.state_dict()), tensors)
-            about = {**_describe(method), "sha256": hashlib.sha256(tensors.read_bytes()).hexdigest()}
+            about = {**_describe(method), **origin, "sha256": hashlib.sha256(tensors.read_bytes()).hexdigest()}
             with atomic_path(beside / "model.json") as file:
                 file.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     except Exception as error:
@@ -205,7 +207,8 @@ def model_description(folder: Path) -> dict[str, Any]:
 
     Returns
     -------
-    dict with `method`, `title`, `settings`, `subjects`, `image_size`, `has_encoder`, `transductive`, `versions`
+    dict with `method`, `title`, `settings`, `subjects`, `image_size`, `has_encoder`, `transductive`, `folds`, `versions`,
+    and `imported` if it was not trained here
     """
     return _open_model(folder)[1]
 
@@ -268,6 +271,7 @@ def _describe(method: "Method") -> dict[str, Any]:
         "image_size": method.image_size,
         "has_encoder": info.has_encoder,
         "transductive": list(info.transductive),
+        "folds": [list(names) for names in info.folds],
         "settings": method.settings.model_dump(mode="json"),
         "subjects": [subject.to_dict() for subject in method.subjects],
         "versions": versions(),

@@ -13,9 +13,9 @@ from brain2pix.cli._options import parse_changes
 from brain2pix.errors import ConfigError
 
 COMMANDS = ("demo", "simulate", "import", "inspect", "train", "maps", "decode", "evaluate", "stimulate", "run", "window", "weights")
-COMMANDS += ("align", "cache", "ceilings", "classify", "prf", "project", "reproduce")
+COMMANDS += ("align", "cache", "ceilings", "classify", "import-model", "prf", "project", "reproduce")
 JOB_COMMANDS = ("server", "jobs", "attach", "cancel", "resume")
-ON_SERVERS = ("simulate", "import", "train", "maps", "decode", "evaluate", "stimulate", "run", "resume")
+ON_SERVERS = ("simulate", "import", "import-model", "train", "maps", "decode", "evaluate", "stimulate", "run", "resume")
 
 
 def brain2pix(*arguments, **options):
@@ -80,6 +80,8 @@ def test_version():
         (["inspect", "nowhere"], 1, "nowhere does not exist"),
         (["maps", "nowhere"], 1, "nowhere has no trained model"),
         (["window", "nowhere"], 1, "nowhere does not exist"),
+        (["import-model", "gazif", "x", "y", "--decoder", "z"], 1, "unknown method 'gazif'. Did you mean 'gaziv'?"),
+        (["import-model", "gaziv", "x", "y", "--decoder", "z", "--set", "decoder.n_stps=3"], 1, "Did you mean 'decoder.n_steps'?"),
     ],
 )
 def test_mistakes_are_one_line_with_the_nearest_name(arguments, code, text, tmp_path, monkeypatch, capsys):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
+from brain2pix.arrays import RetinotopicMap
 from brain2pix.compute.jobs._inputs import open_run
-from brain2pix.compute.jobs.maps import relative_accuracy
+from brain2pix.compute.jobs.maps import with_accuracy
 from brain2pix.compute.runner import run_job
 from brain2pix.compute.spec import JobSpec
 from brain2pix.data.maps import read_maps
@@ -74,16 +75,26 @@ def test_accuracy_over_the_ceiling_is_stored_with_the_maps(trained, tiny_subject
     assert (np.nan_to_num(ceiling[~np.isfinite(found.accuracy)]) < 0.3).all()
 
 
-@pytest.mark.parametrize(("change", "reason"), [("split", "no test trials"), ("repeat", "fewer than three test images with repeats")])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("split", "sub-01 has no test trials"),
+        ("repeat", "no noise ceiling: no image of split 'test' has more than one trial"),
+        ("images", "sub-01 has 2 test images, a correlation needs 3"),
+    ],
+)
 def test_without_test_trials_or_repeats_there_is_no_accuracy_and_the_maps_say_why(trained, tiny_subject, change, reason):
     loaded = open_run(trained / "gaziv", tiny_subject, "cpu")
     trials = loaded.subject.trials.copy()
     test = trials["split"] == "test"
     again = test & trials.duplicated(["stimulus_id"])
-    trials.loc[test if change == "split" else again, "split"] = "aside"
+    few = test & ~trials["stimulus_id"].isin(trials.loc[test, "stimulus_id"].unique()[:2])
+    trials.loc[{"split": test, "repeat": again, "images": few}[change], "split"] = "aside"
     bare = replace(loaded, subject=replace(loaded.subject, trials=trials))
-    values, why = relative_accuracy(bare, CancelToken())
-    assert values is None and reason in why and bare.subject.name in why
+    nowhere = np.full(loaded.voxel_index.size, np.nan, dtype=np.float32)
+    found = with_accuracy(RetinotopicMap(nowhere, nowhere, nowhere, nowhere, 12.0), bare, CancelToken())
+    assert reason in found.accuracy_name and found.accuracy is None and found.ceiling is None
+    assert (found.prediction is not None) == (change == "repeat")
 
 
 def test_a_system_without_an_encoder_has_decoder_fields(trained, tiny_subject, tmp_path):
@@ -100,8 +111,6 @@ def test_fields_that_a_model_states_are_used(trained, tiny_subject, tmp_path, mo
     system = trained / "gaziv"
     settings = {"n_images": 1, "max_spread": 1}
     plain = mapped(run(tmp_path / "plain", run=str(system), settings=settings), "encoder", system, tiny_subject)
-    from brain2pix.arrays import RetinotopicMap
-
     n = len(plain.x0_deg)
     own = RetinotopicMap(*np.full((4, n), 2.5, np.float32), field_of_view_deg=12.0, quality_name="confidence", source="own fields")
     monkeypatch.setattr(Method, "receptive_fields", lambda self: own)

@@ -36,7 +36,8 @@ def test_scope_areas_and_low_ceilings(rng: np.random.Generator) -> None:
     accuracy = encoder_accuracy(predicted, measured, ceiling, scope=scope, areas={"V1": area})
     assert accuracy.r_over_ceiling == pytest.approx([1 / 0.9, 2, np.nan, -1 / 0.9, np.nan, -1 / 0.9], nan_ok=True)
     assert (accuracy.median_r, accuracy.n_voxels) == (pytest.approx(1), 5)
-    assert accuracy.areas["V1"] == (pytest.approx(1), pytest.approx((1 / 0.9 + 2) / 2), 3)
+    r, relative = accuracy.areas["V1"]
+    assert (r.median, r.n, relative.median, relative.n) == (pytest.approx(1), 3, pytest.approx((1 / 0.9 + 2) / 2), 2)
     assert accuracy.median_ceiling == pytest.approx(0.7)
     without = encoder_accuracy(predicted, measured)
     assert np.isnan(without.median_r_over_ceiling)

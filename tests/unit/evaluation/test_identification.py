@@ -43,7 +43,7 @@ def test_closed_form_agrees_with_random_draws(rng: np.random.Generator) -> None:
         others = np.delete(scores[i], i)
         wins = np.array([scores[i, i] > rng.choice(others, n - 1, replace=False).max() for _ in range(draws)])
         error = np.sqrt(max(exact[i] * (1 - exact[i]), 1e-3) / draws)
-        assert abs(wins.mean() - exact[i]) < 4 * error
+        assert abs(wins.mean() - exact[i]) < 3 * error
 
 
 def test_a_reconstruction_that_says_nothing_is_at_chance() -> None:

@@ -77,3 +77,9 @@ def test_bad_input_is_refused() -> None:
         paired_difference([1, 2, 3], [1, 2])
     with pytest.raises(ConfigError, match=r"level of an interval must lie between 0 and 1, got 95"):
         bootstrap_interval([1, 2], level=95)
+
+
+def test_equal_differences_of_shares_are_ties(rng: np.random.Generator) -> None:
+    """Differences of shares of 19 rivals are whole numbers of them; what their last binary digit says must not rank them."""
+    first, second = rng.integers(0, 20, 30), rng.integers(0, 20, 30)
+    assert wilcoxon_p(first / 19, second / 19) == pytest.approx(stats.wilcoxon(first - second, method="approx").pvalue, rel=1e-9)

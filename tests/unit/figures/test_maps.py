@@ -256,3 +256,21 @@ def test_agreement_puts_perfect_voxels_on_the_line(
     wrapped = np.asarray(agreement_figure(turned, fields).axes[0].collections[0].get_offsets())
     assert np.abs(wrapped[:, 1] - wrapped[:, 0]).max() <= 180  # an error across 0 degrees is small
     assert not colliding(figure)
+
+
+def test_maps_of_one_scale_stand_beneath_each_other(cortex: dict[str, Any], drawn: Draw) -> None:
+    """Three rows, each of one colour: its panels, and no others, hold it."""
+    n = {hemi: len(cortex["maps"][hemi].x0_deg) for hemi in "LR"}
+    paints = {"r": (1, 0, 0), "ceiling": (0, 1, 0), "r / ceiling": (0, 0, 1)}
+    rows = {name: {hemi: np.tile(np.array([*paint, 1.0]), (n[hemi], 1)) for hemi in "LR"} for name, paint in paints.items()}
+    first, *others = rows
+    figure = surface_map_figure(
+        cortex["meshes"], cortex["sulc"], rows[first], "prediction", further={name: rows[name] for name in others}, first=first
+    )
+    assert [text.get_text() for axes in figure.axes for text in axes.texts if text.get_rotation() == 90] == list(rows)
+    image = drawn(figure)
+    for line in range(3):
+        for hemi in "LR":
+            inside = panel(figure, image, f"flat-{hemi}-{line}").reshape(-1, 3)
+            coloured = inside[(inside.max(axis=1) > 0.8) & (inside.min(axis=1) < 0.2)]
+            assert len(coloured) > 200 and (coloured.argmax(axis=1) == line).mean() > 0.95

@@ -11,7 +11,7 @@ from brain2pix.arrays import RetinotopicMap
 from brain2pix.evaluation.report import ScoreLine
 from brain2pix.figures.maps import coverage_figure
 from brain2pix.figures.pictures import reconstruction_figure
-from brain2pix.figures.scores import SCORES, score_figure
+from brain2pix.figures.scores import SCORES, encoder_figure, score_figure
 from brain2pix.figures.stimulation import one_stimulation_figure
 
 Words = Callable[[Figure], list[str]]
@@ -36,6 +36,14 @@ def test_scores(width: float, colliding: Words) -> None:
         for score in SCORES
     ]
     check(score_figure(lines, titles=names, width=width, caption=CAPTION), width, colliding)
+
+
+@pytest.mark.parametrize("width", COLUMNS)
+@pytest.mark.parametrize("n_areas", [1, 8])
+def test_prediction_beside_the_ceiling(width: float, n_areas: int, colliding: Words, rng: np.random.Generator) -> None:
+    r, names = rng.uniform(0, 0.8, 400), ("V1", "V2", "V3", "hV4", "LOC", "FFA", "PPA", "EBA")
+    areas = {name: np.arange(400) % n_areas == number for number, name in enumerate(names[:n_areas])}
+    check(encoder_figure(r, np.minimum(r + 0.1, 1), areas, width=width, caption=CAPTION), width, colliding)
 
 
 @pytest.mark.parametrize("width", COLUMNS)

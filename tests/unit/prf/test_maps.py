@@ -7,7 +7,7 @@ from brain2pix.arrays import RetinotopicMap
 from brain2pix.config.base import preset_names, resolve
 from brain2pix.config.prf import PRFSettings
 from brain2pix.errors import NotSupportedError, ShapeError
-from brain2pix.prf import gradient_maps, receptive_fields
+from brain2pix.prf import enlarge_maps, gradient_maps, receptive_fields
 
 SIZE = 64
 FIELD = 12.0
@@ -228,3 +228,17 @@ def test_misfit_inputs_are_refused():
             FIELD,
             model=RetinotopicMap(*np.ones((4, 3), np.float32), field_of_view_deg=FIELD),
         )
+
+
+@pytest.mark.parametrize(("grid", "size"), [(8, 32), (14, 112), (14, 64)])
+def test_enlarged_maps_keep_their_places(grid, size):
+    maps = np.zeros((3, grid, grid), np.float32)
+    places = [(1, 2), (grid // 2, grid - 3), (grid - 2, 4)]
+    for voxel, (row, column) in enumerate(places):
+        maps[voxel, row, column] = 1
+    enlarged = enlarge_maps(maps, size)
+    assert enlarged.shape == (3, size, size) and enlarged.dtype == np.float32
+    found = receptive_fields(enlarged, PRFSettings(blur=0, max_spread=1, power=1), FIELD).map
+    for voxel, (row, column) in enumerate(places):
+        assert found.x0_deg[voxel] == pytest.approx(((column + 0.5) / grid - 0.5) * FIELD, abs=0.05)
+        assert found.y0_deg[voxel] == pytest.approx((0.5 - (row + 0.5) / grid) * FIELD, abs=0.05)

@@ -49,7 +49,8 @@ def true_ceiling(repeats):
 def test_split_half_finds_the_planted_ceiling():
     found = split_half_ceiling(*planted(500, 20, NC1), n_splits=50)
     np.testing.assert_allclose(by_level(found.ceiling), true_ceiling(20), atol=0.01)
-    np.testing.assert_allclose(found.ceiling, np.tile(true_ceiling(20), 20), atol=0.06)
+    error = np.abs(found.ceiling - np.tile(true_ceiling(20), 20)).reshape(20, 4)
+    assert error.mean(axis=0).max() < 0.03 and error[:, 1:].max() < 0.03  # the weakest voxels (nc1 .05) scatter by sampling alone
     np.testing.assert_allclose(found.ceiling**2, found.reliability, rtol=1e-5)
 
 

@@ -4,19 +4,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brain2pix.arrays import ENCODER_PARTS
 from brain2pix.compute.export.material import Drawn, Material
+from brain2pix.compute.export.offers import why_not
 from brain2pix.compute.export.sidecar import STATEMENT
 from brain2pix.errors import ConfigError, unknown_name
+from brain2pix.evaluation.encoding import spread
 from brain2pix.evaluation.metrics import pixel_r
 from brain2pix.evaluation.report import TITLES, ScoreLine, read_lines
 from brain2pix.evaluation.scores import ROWS
 from brain2pix.figures._style import NARROW, join_parts
-from brain2pix.figures.colormaps import ANGLE_ANCHORS
+from brain2pix.figures.colormaps import ANGLE_ANCHORS, LINEAR, map_colors
 from brain2pix.figures.maps import LABELLED, OUTLINED, areas_on_surface, colors_on_surface, coverage_figure, surface_map_figure
 from brain2pix.figures.pictures import reconstruction_figure
-from brain2pix.figures.scores import SCORES, score_figure
+from brain2pix.figures.scores import SCORES, encoder_figure, score_figure
 from brain2pix.figures.stimulation import one_stimulation_figure
 from brain2pix.figures.views import MapKind, MapView, map_view
+from brain2pix.files import read_json_if_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +30,11 @@ if TYPE_CHECKING:
     from brain2pix.anatomy.surfaces import Mesh
     from brain2pix.events import CancelToken
 
-_TABLES = {"eccentricity": "viridis", "size": "plasma", "quality": "magma", "accuracy": "inferno"}
+_TABLES = {"eccentricity": "viridis", "size": "plasma", "quality": "magma", **dict.fromkeys(ENCODER_PARTS, "inferno")}
 _PICTURES_A_LINE = {True: 5, False: 10}  # on a narrow page and on a wide one
+_ROWS = {"prediction": "r", "ceiling": "ceiling", "accuracy": "r / ceiling"}
+_NO_AREAS = ("L", "R", "all", "outside", "nonvisual", "other")
+_MOST_AREAS = 8  # of the figure of r against ceiling
 _RAMP = "colours grow opaque from the threshold upwards, at least .2"
 
 
@@ -89,14 +96,16 @@ def draw_reconstructions(material: Material, cancel: "CancelToken") -> "Iterator
     if absent:
         raise ConfigError(unknown_name("stimulus", absent[0], ids[:40]))
     rows = np.array([ids.index(name) for name in chosen])
-    r = pixel_r(made[rows], stimuli[rows])
+    split, lacking = _about_pictures(material)
+    r = np.where([name in lacking for name in chosen], np.nan, pixel_r(made[rows], stimuli[rows]))
+    mean = float(np.nanmean(r)) if np.isfinite(r).any() else None
     method = str(_facts_of_run(material).get("method") or "reconstruction")
     narrow = material.width < NARROW
     columns = min(_PICTURES_A_LINE[narrow], len(rows))
     letters = int((material.width - 0.3 - 0.062 * max(len(method), 8)) / columns / 0.055)
     caption = join_parts(
-        f"{len(rows):,} of {len(ids):,} test images",
-        f"numbers: pixel correlation, mean {float(r.mean()):.3f} of those shown",
+        f"{len(rows):,} of {len(ids):,} {split} images",
+        "no stimulus has a picture" if mean is None else f"numbers: pixel correlation, mean {mean:.3f} of those shown",
         _simulated(material),
     )
     figure = reconstruction_figure(
@@ -112,13 +121,21 @@ def draw_reconstructions(material: Material, cancel: "CancelToken") -> "Iterator
             "n_shown": len(rows),
             "n_images": len(ids),
             "stimulus_ids": chosen,
-            "pixel_r": [float(value) for value in r],
-            "mean_pixel_r_shown": float(r.mean()),
+            "split": split,
+            "pixel_r": [float(value) if np.isfinite(value) else None for value in r],
+            "mean_pixel_r_shown": mean,
             "source": str(material.parts.pictures),
             "chosen_by": "ids" if material.settings.images else f"the first {material.settings.first}",
         }
     }
     yield Drawn(material.name("reconstructions"), figure, caption, facts, material.only(what=("reconstructions",), images=tuple(chosen)))
+
+
+def _about_pictures(material: Material) -> tuple[str, set[str]]:
+    """Split of the reconstructions, and which of its stimuli have no picture."""
+    assert material.parts.pictures is not None
+    about = read_json_if_there(material.parts.pictures.with_suffix(".json"))
+    return str(about.get("split") or "test"), set(about.get("without_picture") or ())
 
 
 def draw_scores(material: Material, cancel: "CancelToken") -> "Iterator[Drawn]":
@@ -139,6 +156,57 @@ def draw_scores(material: Material, cancel: "CancelToken") -> "Iterator[Drawn]":
     yield Drawn(material.name("scores"), figure, caption, facts, material.only(what=("scores",)))
 
 
+def draw_accuracy(material: Material, cancel: "CancelToken") -> "Iterator[Drawn]":
+    """Draw r against its noise ceiling by area and, where there is cortex to draw on, r, ceiling and the one over the other."""
+    found, subject = material.predicted, material.subject
+    parts = {name: part for name, part in found.encoder_parts.items() if np.isfinite(part).any()}
+    areas = _measured_areas(material, parts["prediction"])
+    caption = join_parts(found.accuracy_name, found.source, _simulated(material))
+    only = material.only(what=("accuracy",))
+    facts = {"accuracy": {"measure": found.accuracy_name, "areas": {name: _spreads(parts, mask) for name, mask in areas.items()}}}
+    figure = encoder_figure(
+        parts["prediction"], parts.get("ceiling"), areas, width=material.width, title="Prediction of responses", caption=caption
+    )
+    yield Drawn(material.name("accuracy"), figure, caption, facts, only)
+    cancel.check()
+    if why_not(material.parts, subject, record=False)["maps"]:
+        return
+    nearest = {hemi: subject.vertex_voxels(hemi) for hemi in "LR"}
+    index = np.flatnonzero(np.isfinite(parts["prediction"]))
+    mapped = {hemi: subject.vertex_voxels(hemi, index) for hemi in "LR"}
+    place = {hemi: np.where(at >= 0, index[at], -1) for hemi, at in mapped.items()}
+    colours = {_ROWS[name]: {hemi: colors_on_surface(map_colors(part, name), place[hemi]) for hemi in "LR"} for name, part in parts.items()}
+    first, *others = colours
+    figure = surface_map_figure(
+        {(hemi, kind): subject.mesh(hemi, kind) for hemi, kind in subject.meshes() if kind in material.settings.surfaces},
+        {hemi: subject.sulc(hemi) for hemi in "LR"},
+        colours[first],
+        "prediction",
+        further={name: colours[name] for name in others},
+        first=first,
+        areas={hemi: areas_on_surface(subject.areas, nearest[hemi], OUTLINED) for hemi in "LR"},
+        labels=_labels(material, nearest),
+        width=material.width,
+        title=f"Prediction of responses: {', '.join(colours)}",
+        caption=caption,
+    )
+    yield Drawn(material.name("accuracy-cortex"), figure, caption, {"accuracy": {**facts["accuracy"], "rows": list(colours)}}, only)
+
+
+def _measured_areas(material: Material, r: "NDArray[np.float32]") -> "dict[str, NDArray[np.bool_]]":
+    """Areas with predicted voxels, whole ones instead of their halves, in the order of the subject; all voxels where there are none."""
+    areas = material.subject.areas
+    names = [name for name in areas if name not in _NO_AREAS and not (name[-1:] in "vd" and name[:-1] in areas)]
+    found = {name: areas[name] for name in names if np.isfinite(r[areas[name]]).any()}
+    return dict(list(found.items())[:_MOST_AREAS]) or {"all": np.isfinite(r)}
+
+
+def _spreads(parts: "dict[str, NDArray[np.float32]]", mask: "NDArray[np.bool_]") -> dict[str, Any]:
+    """Percentiles of each part over the voxels of an area, and of how many."""
+    found = {name: spread(part[mask]) for name, part in parts.items()}
+    return {name: {"n": one.n, **{f"percentile_{share}": value for share, value in one.at.items() if one.n}} for name, one in found.items()}
+
+
 def draw_stimulation(material: Material, cancel: "CancelToken") -> "Iterator[Drawn]":
     """Decode the recorded stimulation again and draw it: the pictures are the model's own, not copies of what a window showed."""
     from brain2pix.compute.jobs._inputs import open_run
@@ -150,18 +218,18 @@ def draw_stimulation(material: Material, cancel: "CancelToken") -> "Iterator[Dra
     trained = open_run(material.parts.model, subject.path, "auto")
     stimulator = Stimulator(trained)
     check_record(record, stimulator.info)
-    base = stimulator.base(record.base, record.repeat)
+    base = stimulator.base(record.base, record.repeat, record.split)
     cancel.check()
-    before = stimulator.picture(base)
+    before = stimulator.picture(base, record.base)
     changed = change(base, record.mask(), record.mode, record.amplitude)
-    after, distance = stimulator.picture(changed), stimulator.distance(base, changed)
+    after, distance = stimulator.picture(changed, record.base), stimulator.distance(base, changed)
     stimulus = None if record.base == "mean" else subject.images([record.base], size=before.shape[0])
     fields = None
     if material.parts.maps is not None:
         fields = np.column_stack([material.map.x0_deg, material.map.y0_deg])[trained.voxel_index]
     n = int(record.mask().sum())
     parts = [f"{record.region}: {_deed(record.mode, record.amplitude)}, {n:,} of {record.n_voxels:,} voxels of {record.method}"]
-    trial = f", trial {record.repeat}" if record.repeat else ""
+    trial = (f", trial {record.repeat}" if record.repeat else "") + (f" of split {record.split}" if record.split else "")
     parts.append("base: mean training response" if record.base == "mean" else f"base: response to {record.base}{trial}")
     caption = join_parts(*parts, str(distance.get("text", "")), _simulated(material))
     figure = one_stimulation_figure(
@@ -211,7 +279,7 @@ def _map_facts(material: Material, kind: MapKind, view: MapView, place: "dict[st
 def _threshold_facts(material: Material, view: MapView) -> dict[str, Any]:
     return {
         "source": material.map.source,
-        "folder": str(material.parts.maps),
+        "folder": str(material.parts.maps or material.parts.accuracy),
         "threshold": {"quality_at_least": float(material.threshold), "measure": material.map.quality_name, "opacity": _RAMP},
         "n_shown": int(view.shown.sum()),
         "n_mapped": view.n_mapped,
@@ -230,7 +298,7 @@ def _colour_map(kind: MapKind) -> str:
     if kind.kind == "angle":
         anchors = ", ".join("#{:02x}{:02x}{:02x}".format(*np.round(255 * color).astype(int)) for color in ANGLE_ANCHORS)
         return f"brain2pix angle: right, up, left, down = {anchors}, lines in CIE Lab between"
-    return _TABLES[kind.kind] + ("" if kind.kind in ("quality", "accuracy") else ", logarithmic")
+    return _TABLES[kind.kind] + ("" if kind.kind in LINEAR else ", logarithmic")
 
 
 def _labels(material: Material, nearest: "dict[str, NDArray[np.int64]]") -> "dict[str, dict[str, NDArray[np.bool_]]] | None":

@@ -62,12 +62,13 @@ def above(found: "RetinotopicMap", threshold: float) -> "RetinotopicMap":
     def cut(values: "NDArray[np.float32]") -> "NDArray[np.float32]":
         return np.where(kept, values, np.nan).astype(np.float32)
 
+    predicted: dict[str, Any] = {name: cut(part) for name, part in found.encoder_parts.items()}
     return replace(
         found,
         x0_deg=cut(found.x0_deg),
         y0_deg=cut(found.y0_deg),
         sigma_deg=cut(found.sigma_deg),
-        accuracy=None if found.accuracy is None else cut(found.accuracy),
+        **predicted,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from brain2pix.compute.parts import Parts, read_pictures
 from brain2pix.data.maps import StoredMaps, read_imported
 from brain2pix.data.subject import Subject, open_subject
+from brain2pix.data.voxel_accuracy import read_voxel_accuracy, with_voxel_accuracy
 from brain2pix.figures.views import MapKind, map_kinds, threshold_range
 from brain2pix.stimulation.record import StimulationRecord, read_record
 
@@ -65,8 +66,18 @@ class Material:
 
     @cached_property
     def map(self) -> "RetinotopicMap":
-        """Receptive fields of all voxels of the subject, [v]."""
-        return self.stored.on(self.subject)
+        """What is known of all voxels of the subject, [v]: receptive fields, and how well they are predicted."""
+        stored = None if self.parts.maps is None else self.stored.on(self.subject)
+        found = with_voxel_accuracy(stored, self.parts.accuracy, self.subject)
+        assert found is not None
+        return found
+
+    @cached_property
+    def predicted(self) -> "RetinotopicMap":
+        """How well voxels are predicted: by the evaluation in the folder, else as the maps have it."""
+        if self.parts.accuracy is None:
+            return self.map
+        return read_voxel_accuracy(self.parts.accuracy, self.subject).beside(None, self.subject.field_of_view_deg)
 
     @cached_property
     def kinds(self) -> dict[str, MapKind]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 
-from brain2pix.compute.export.figures import draw_coverage, draw_maps, draw_reconstructions, draw_scores, draw_stimulation
+from brain2pix.compute.export.figures import draw_accuracy, draw_coverage, draw_maps, draw_reconstructions, draw_scores, draw_stimulation
 from brain2pix.compute.export.files import scores_sidecar, write_map_files, write_scores, write_stimulation_record
 from brain2pix.compute.export.material import Drawn, Material
 from brain2pix.compute.export.offers import remedy, why_not
@@ -31,6 +31,7 @@ FIGURES: dict[str, Draw] = {
     "reconstructions": draw_reconstructions,
     "scores": draw_scores,
     "stimulation": draw_stimulation,
+    "accuracy": draw_accuracy,
 }
 # Letters stay letters: they can be searched, and edited in a drawing program. The salt makes the same figure the same file.
 _TYPE: dict[Any, Any] = {"svg.fonttype": "none", "pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "brain2pix"}

@@ -77,19 +77,10 @@ class Painted:
 def prepare(params: "ClassifyParams") -> Prepared:
     """Load system, subject and network, list the classes, and find the true class of each stimulus."""
     trained = open_run(params.run, params.subject, params.device)
-    shown = evaluation_set(trained.subject, trained.voxel_index, params.split, trained.method.image_size)
-    classes, notes = _classes(params, trained.subject)
-    truth = _true_classes(params, trained.subject, shown.stimulus_ids, classes.names)
+    shown = evaluation_set(trained.subject, trained.voxel_index, params.split, trained.method.image_size, without_pictures=True)
+    classes, truth, notes = find_classes(params, trained.subject, shown.stimulus_ids)
+    notes += trained.notes_on(params.split)
     known = np.flatnonzero(truth >= 0)
-    if not known.size:
-        examples = join_names(sorted(set(_class_names(params, trained.subject, shown.stimulus_ids))))
-        raise ConfigError(
-            f"no stimulus of split {params.split!r} has a class of the gallery: stimuli are of {examples}; the gallery has "
-            f"{join_names(classes.names)}. Name its sub-folders like the column {params.class_column!r} of stimuli.tsv, "
-            "or choose another column"
-        )
-    if known.size < truth.size:
-        notes.append(f"{truth.size - known.size} of {truth.size} stimuli are of no class of the gallery and are left out")
     network = load_backbone(params.backbone.name, params.backbone.weights, params.backbone.seed).to(trained.device)
     about = {
         **trained.describe(),
@@ -105,18 +96,22 @@ def prepare(params: "ClassifyParams") -> Prepared:
         for note in notes:
             context.message(note)
         with memory_reported(trained.device, params), context.stage("classify"):
-            made = decode_images(trained.method, shown.responses[known], trained.device, context.cancel, params.batch)
+            ids = [shown.stimulus_ids[row] for row in known]
+            made = decode_images(trained.method, shown.responses[known], trained.device, context.cancel, params.batch, ids)
             judged = Judged(network, params.size, classes, context)
             centroids = judged.centroids()
-            pictures = {trained.method.name: made, _STIMULUS: shown.images[known]}
-            found = {row: classify(judged.features(images), centroids, truth[known]) for row, images in pictures.items()}
+            parts = {trained.method.name: (made, known)}
+            if (seen := known[shown.pictured[known]]).size:
+                parts[_STIMULUS] = (shown.images[seen], seen)
+            found = {row: classify(judged.features(images), centroids, truth[place]) for row, (images, place) in parts.items()}
             lines = [
-                line for row, one in found.items() for line in classification_lines(row, one, shown.groups[known], params.backbone.name)
+                line
+                for row, one in found.items()
+                for line in classification_lines(row, one, shown.groups[parts[row][1]], params.backbone.name)
             ]
             results = context.folder.results
             write_json(results / "about.json", about)
             write_lines(results / "scores.tsv", lines)
-            ids = [shown.stimulus_ids[row] for row in known]
             write_table(results / "classes.tsv", _table(ids, truth[known], found[trained.method.name], classes.names))
             chosen = slice(0, _SHOWN)
             rows = {"stimulus": shown.images[known][chosen], trained.method.name: made[chosen]}
@@ -126,6 +121,41 @@ def prepare(params: "ClassifyParams") -> Prepared:
             context.message(describe(line))
 
     return Prepared(about, run)
+
+
+def find_classes(params: "ClassifyParams", subject: "Subject", stimulus_ids: list[str]) -> "tuple[Classes, NDArray[np.int64], list[str]]":
+    """List the classes of a gallery, and find the true class of each stimulus.
+
+    Parameters
+    ----------
+    params : ClassifyParams
+    subject : Subject
+    stimulus_ids : list of str, [m]
+
+    Returns
+    -------
+    Classes
+    int array, [m], class of each stimulus; -1 if the gallery has none for it
+    list of str, what is left out
+
+    Raises
+    ------
+    Brain2PixError
+        If there is no such gallery or column, or no stimulus has a class of the gallery.
+    """
+    classes, notes = _classes(params, subject)
+    truth = _true_classes(params, subject, stimulus_ids, classes.names)
+    n_known = int((truth >= 0).sum())
+    if not n_known:
+        examples = join_names(sorted(set(_class_names(params, subject, stimulus_ids))))
+        raise ConfigError(
+            f"no stimulus of split {params.split!r} has a class of the gallery: stimuli are of {examples}; the gallery has "
+            f"{join_names(classes.names)}. Name its sub-folders like the column {params.class_column!r} of stimuli.tsv, "
+            "or choose another column"
+        )
+    if n_known < truth.size:
+        notes.append(f"{truth.size - n_known} of {truth.size} stimuli are of no class of the gallery and are left out")
+    return classes, truth, notes
 
 
 class Judged:
@@ -198,9 +228,9 @@ def _class_names(params: "ClassifyParams", subject: "Subject", ids: list[str]) -
             f"{subject.root / 'stimuli' / 'stimuli.tsv'} has no column {params.class_column!r} with classes; "
             f"it has {join_names(table.columns, 20)}"
         )
-    names = table[params.class_column].loc[ids].fillna("").astype(str)
+    names = table[params.class_column].reindex(ids).fillna("").astype(str)
     if str(params.gallery) == PROCEDURAL and "label" in table:
-        return [f"{category} {label}" for category, label in zip(names, table["label"].loc[ids].astype(str), strict=True)]
+        return [f"{category} {label}" for category, label in zip(names, table["label"].reindex(ids).astype(str), strict=True)]
     return names.tolist()
 
 

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 def prepare(params: "DecodeParams") -> Prepared:
     """Load system and subject, gather the responses of the split."""
     trained = open_run(params.run, params.subject, params.device)
-    shown = evaluation_set(trained.subject, trained.voxel_index, params.split, trained.method.image_size)
+    shown = evaluation_set(trained.subject, trained.voxel_index, params.split, trained.method.image_size, without_pictures=True)
+    notes = trained.notes_on(params.split)
 
     def run(context: JobContext) -> None:
+        for note in notes:
+            context.message(note)
         with memory_reported(trained.device, params), context.stage("decode"):
-            images = decode_images(trained.method, shown.responses, trained.device, context.cancel, params.batch)
-            about = {**trained.describe(), "split": params.split, "transductive": list(trained.method.info.transductive)}
+            images = decode_images(trained.method, shown.responses, trained.device, context.cancel, params.batch, shown.stimulus_ids)
+            uses = list(trained.method.info.transductive)
+            about = {**trained.describe(), "split": params.split, "transductive": uses, "notes": notes}
             write_reconstructions(context.folder.results, images, shown, about)
 
     return Prepared({**trained.describe(), "split": params.split, "n_images": len(shown.stimulus_ids), "batch": params.batch}, run)
@@ -38,6 +42,8 @@ def prepare(params: "DecodeParams") -> Prepared:
 
 def write_reconstructions(folder: "Path", images: "NDArray[np.uint8]", shown: "EvaluationSet", about: dict[str, object]) -> None:
     """Write reconstructions as one array, as PNG files and as a sheet (stimulus above its reconstruction) and scores, all or nothing.
+
+    A stimulus without a picture is grey in the sheet, and its reconstruction has no scores.
 
     Parameters
     ----------
@@ -51,8 +57,10 @@ def write_reconstructions(folder: "Path", images: "NDArray[np.uint8]", shown: "E
         for name, image in zip(shown.stimulus_ids, images, strict=True):
             write_png(beside / "reconstructions" / f"{name.replace('/', '_')}.png", image)
         write_png(beside / "comparison.png", comparison(shown.images, images))
-        write_json(beside / "reconstructions.json", {**about, "stimulus_ids": shown.stimulus_ids, "stimuli": fingerprint(shown.images)})
-        write_image_scores(beside, {MAIN_RUN: score_images(images, shown.images, shown.stimulus_ids, shown.groups)})
+        named = {"stimulus_ids": shown.stimulus_ids, "stimuli": fingerprint(shown.images), "without_picture": shown.without_picture}
+        write_json(beside / "reconstructions.json", {**about, **named})
+        if shown.pictured.any():
+            write_image_scores(beside, {MAIN_RUN: score_images(images, shown.images, shown.stimulus_ids, shown.groups, shown.pictured)})
 
 
 def comparison(stimuli: "NDArray[np.uint8]", images: "NDArray[np.uint8]", columns: int = 10) -> "NDArray[np.uint8]":

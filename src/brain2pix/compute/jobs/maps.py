@@ -5,27 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brain2pix.compute.accuracy import measure_encoder
 from brain2pix.compute.context import JobContext, Prepared
 from brain2pix.compute.device import memory_reported
+from brain2pix.compute.jobs._field_maps import decoder_maps, encoder_maps, weight_maps
 from brain2pix.compute.jobs._inputs import TrainedRun, open_run
 from brain2pix.config.base import resolve
 from brain2pix.config.prf import PRFSettings
 from brain2pix.data.maps import read_maps, write_maps
 from brain2pix.data.splits import evaluation_set
 from brain2pix.errors import NotSupportedError
-from brain2pix.evaluation import agreement_lines, compare_maps, encoder_accuracy, voxel_correlation, write_lines
-from brain2pix.events import Progress
+from brain2pix.evaluation import agreement_lines, compare_maps, voxel_correlation, write_lines
+from brain2pix.evaluation.encoding import MIN_IMAGES
 from brain2pix.files import atomic_path, write_json
 from brain2pix.methods.predictions import predict_responses
-from brain2pix.prf import base_patterns, change_maps, check_centre, gradient_maps, input_images, receptive_fields
-from brain2pix.signals.ceilings import split_half_ceiling
-from brain2pix.stimulation import decode_function
+from brain2pix.prf import check_centre, receptive_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from brain2pix.arrays import RetinotopicMap
     from brain2pix.config.run import MapsParams
@@ -44,6 +41,8 @@ def prepare(params: "MapsParams") -> Prepared:
         )
     if params.side == "encoder":
         check_centre(settings, trained.method.receptive_fields())
+    if settings.maps == "weights":
+        weight_maps(trained, settings, params.side)  # refuses what has none
     if params.compare is not None:
         read_maps(params.compare, "encoder").on(trained.subject, trained.voxel_index)
 
@@ -58,10 +57,9 @@ def prepare(params: "MapsParams") -> Prepared:
 def _write(trained: TrainedRun, settings: PRFSettings, params: "MapsParams", context: JobContext) -> None:
     quality = encoder_quality(trained, params.quality_split, context.cancel) if trained.method.info.has_encoder else (None, "")
     read = _encoder_fields if params.side == "encoder" else _decoder_fields
-    fields = read(trained, settings, params, quality, context)
+    fields, maps = read(trained, settings, params, quality, context)
     folder = context.folder.results
-    accuracy, accuracy_name = relative_accuracy(trained, context.cancel) if params.side == "encoder" else (None, "")
-    stored = replace(fields.map, accuracy=accuracy, accuracy_name=accuracy_name)
+    stored = with_accuracy(fields.map, trained, context.cancel) if params.side == "encoder" else fields.map
     written = write_maps(folder, stored, trained.subject, trained.voxel_index, label=params.side)
     summary: dict[str, Any] = {
         "n_voxels": int(trained.voxel_index.size),
@@ -70,12 +68,12 @@ def _write(trained: TrainedRun, settings: PRFSettings, params: "MapsParams", con
         "source": fields.map.source,
         "used": fields.used,
         "quality": fields.map.quality_name,
-        "accuracy": accuracy_name,
+        "accuracy": stored.accuracy_name,
         "simulated": trained.subject.simulated,
         "files": [file.name for file in written],
     }
     if params.side == "decoder" and trained.method.info.has_encoder:
-        summary["agreement"] = _compare(trained, fields.map, settings, params, quality, context)
+        summary["agreement"] = _compare(trained, fields.map, maps, settings, params, quality, context)
     write_json(folder / "summary.json", summary)
     context.message(f"{summary['kept']:.0%} of {summary['n_voxels']} voxels have a confined receptive field")
 
@@ -86,33 +84,18 @@ def _encoder_fields(
     params: "MapsParams",
     quality: "tuple[NDArray[np.float32] | None, str]",
     context: JobContext,
-) -> "ReceptiveFields":
-    subject, method = trained.subject, trained.method
-    shown = list(dict.fromkeys(subject.trials["stimulus_id"].to_numpy()[subject.rows("train")]))
-    photos = subject.images(shown, method.image_size)
-    inputs = input_images(photos, settings, method.image_size, params.seed).to(trained.device)
-
-    def encode(images: "Tensor") -> "Tensor":
-        return method.encode(images).values
-
-    maps = gradient_maps(
-        encode,
-        inputs,
-        trained.voxel_index.size,
-        gradient=settings.gradient,
-        chunk=settings.chunk,
-        cancel=context.cancel,
-        on_progress=_progress(context, "receptive fields"),
-    )
-    return receptive_fields(
+) -> "tuple[ReceptiveFields, NDArray[np.float32]]":
+    maps, source = encoder_maps(trained, settings, params.seed, context)
+    fields = receptive_fields(
         maps,
         settings,
-        subject.field_of_view_deg,
+        trained.subject.field_of_view_deg,
         quality=quality[0],
         quality_name=quality[1],
-        source=f"encoder gradients of {method.name}",
-        model=method.receptive_fields(),
+        source=source,
+        model=trained.method.receptive_fields(),
     )
+    return fields, maps
 
 
 def _decoder_fields(
@@ -121,33 +104,24 @@ def _decoder_fields(
     params: "MapsParams",
     quality: "tuple[NDArray[np.float32] | None, str]",
     context: JobContext,
-) -> "ReceptiveFields":
-    subject, index = trained.subject, trained.voxel_index
-    training = subject.responses(subject.rows("train"), index)
-    held_out = subject.responses(_rows(trained, params.quality_split), index)
-    maps = change_maps(
-        decode_function(trained.method),
-        base_patterns(training, held_out, settings.n_patterns, params.seed),
-        (settings.step * training.std(axis=0)).astype(np.float32),
-        energy=settings.gradient,
-        chunk=settings.chunk,
-        cancel=context.cancel,
-        on_progress=_progress(context, "receptive fields of the decoder"),
-    )
-    return receptive_fields(
+) -> "tuple[ReceptiveFields, NDArray[np.float32]]":
+    maps, source = decoder_maps(trained, settings, _rows(trained, params.quality_split), params.seed, context)
+    fields = receptive_fields(
         maps,
         settings.with_changes({"centre": "gradient", "size": "gradient"}),  # what a model says of its fields is the encoder's, not this
-        subject.field_of_view_deg,
+        trained.subject.field_of_view_deg,
         quality=quality[0],
         quality_name=quality[1],
-        source=f"change of the picture by {trained.method.name}",
+        source=source,
         model=trained.method.receptive_fields(),
     )
+    return fields, maps
 
 
 def _compare(
     trained: TrainedRun,
     fields: "RetinotopicMap",
+    maps: "NDArray[np.float32]",
     settings: PRFSettings,
     params: "MapsParams",
     quality: "tuple[NDArray[np.float32] | None, str]",
@@ -157,10 +131,11 @@ def _compare(
     from brain2pix.figures.maps import agreement_figure, agreement_notes, map_caption
 
     if params.compare is not None:
-        reference = read_maps(params.compare, "encoder").on(trained.subject, trained.voxel_index)
+        reference, pair = read_maps(params.compare, "encoder").on(trained.subject, trained.voxel_index), None
     else:
-        reference = _encoder_fields(trained, settings, params, quality, context).map
-    agreement = compare_maps(fields, reference, seed=params.seed)
+        of_encoder, encoder_side = _encoder_fields(trained, settings, params, quality, context)
+        reference, pair = of_encoder.map, (maps, encoder_side)
+    agreement = compare_maps(fields, reference, maps=pair, seed=params.seed)
     folder = context.folder.results
     write_lines(folder / "agreement.tsv", agreement_lines(agreement, trained.method.name))
     subject = trained.subject
@@ -182,43 +157,35 @@ def _compare(
     return {key: value if np.isfinite(value) else None for key, value in asdict(agreement).items()}
 
 
-def _progress(context: JobContext, label: str) -> "Callable[[int, int], None]":
-    def report(done: int, total: int) -> None:
-        context.sink(Progress(label, done, total))
-
-    return report
-
-
 def _rows(trained: TrainedRun, split: str | None) -> "NDArray[np.int64]":
     """Trials of a split; none where the subject lacks it."""
     return np.flatnonzero(trained.subject.trials["split"].to_numpy() == split)
 
 
 def encoder_quality(trained: TrainedRun, split: str | None, cancel: "CancelToken") -> "tuple[NDArray[np.float32] | None, str]":
-    """Correlate predicted and measured responses of a split that took no part in training, [v]; None if the subject lacks it.
+    """Correlate predicted and measured responses of a split that took no part in training, [v]; None if it has not three images.
 
     A validation split lets the test images stay unseen by every choice made with this quality.
     """
     if split is None or not _rows(trained, split).size:
         return None, ""
     held_out = evaluation_set(trained.subject, trained.voxel_index, split, trained.method.image_size)
+    if len(held_out.stimulus_ids) < MIN_IMAGES:
+        return None, ""
     predicted = predict_responses(trained.method, held_out.images, cancel)
     r = voxel_correlation(predicted.astype(np.float32), held_out.responses)
     return np.nan_to_num(r).astype(np.float32), f"r of the encoder on {len(held_out.stimulus_ids)} {split} images"
 
 
-def relative_accuracy(trained: TrainedRun, cancel: "CancelToken") -> "tuple[NDArray[np.float32] | None, str]":
-    """Accuracy of the encoder on the test images over its noise ceiling, [v], with what it was measured on; None with the reason.
+def with_accuracy(found: "RetinotopicMap", trained: TrainedRun, cancel: "CancelToken") -> "RetinotopicMap":
+    """Add to a map how well the encoder predicts the test images, what noise allows, and the one over the other; or why not.
 
     It is only shown: nothing is chosen by it, so the test images stay what they are.
     """
     name = trained.subject.name
     if not _rows(trained, "test").size:
-        return None, f"{name} has no test trials"
+        return replace(found, accuracy_name=f"{name} has no test trials")
     shown = evaluation_set(trained.subject, trained.voxel_index, "test", trained.method.image_size)
-    ceiling = split_half_ceiling(shown.repeats.values, shown.repeats.image_index).ceiling
-    if not np.isfinite(ceiling).any():
-        return None, f"no noise ceiling: {name} has fewer than three test images with repeats, or they give no reliable voxel"
-    predicted = predict_responses(trained.method, shown.images, cancel).astype(np.float32)
-    found = encoder_accuracy(predicted, shown.responses, ceiling).r_over_ceiling.astype(np.float32)
-    return found, f"r of the encoder on {len(shown.stimulus_ids)} test images over the split-half noise ceiling"
+    if len(shown.stimulus_ids) < MIN_IMAGES:
+        return replace(found, accuracy_name=f"{name} has {len(shown.stimulus_ids)} test images, a correlation needs {MIN_IMAGES}")
+    return measure_encoder(trained, shown, "test", cancel)[0].beside(found, found.field_of_view_deg)

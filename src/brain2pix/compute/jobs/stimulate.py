@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from brain2pix.config.run import StimulateParams
     from brain2pix.config.stimulation import Mode
 
-SAID_BY_A_RECORD = ("stimulus", "repeat", "region", "mode", "amplitude")
+SAID_BY_A_RECORD = ("stimulus", "repeat", "split", "region", "mode", "amplitude")
 RECORD = "record.json"
 
 
@@ -30,6 +30,7 @@ class _Asked:
 
     stimulus: str
     repeat: int | None
+    split: str | None
     region: str
     mask: "NDArray[np.bool_]"
     mode: "Mode"
@@ -41,12 +42,12 @@ def prepare(params: "StimulateParams") -> Prepared:
     trained = open_run(params.run, params.subject, params.device)
     stimulator = Stimulator(trained)
     asked = _from_record(params, stimulator) if params.record else _from_params(params, stimulator)
-    base = stimulator.base(asked.stimulus, asked.repeat)
+    base = stimulator.base(asked.stimulus, asked.repeat, asked.split)
     changed = change(base, asked.mask, asked.mode, asked.amplitude)
 
     def run(context: JobContext) -> None:
         with memory_reported(trained.device, params), context.stage("stimulate"):
-            before, after = stimulator.picture(base), stimulator.picture(changed)
+            before, after = (stimulator.picture(values, asked.stimulus) for values in (base, changed))
             difference = np.abs(after.astype(np.int16) - before).astype(np.uint8)
             distance = stimulator.distance(base, changed)
             record = make_record(
@@ -58,6 +59,7 @@ def prepare(params: "StimulateParams") -> Prepared:
                 base=asked.stimulus,
                 region=asked.region,
                 repeat=asked.repeat,
+                split=asked.split,
                 model=str(trained.path),
                 excess=distance.get("excess"),
                 percentile=distance.get("percentile"),
@@ -76,6 +78,7 @@ def prepare(params: "StimulateParams") -> Prepared:
         **trained.describe(),
         "stimulus": asked.stimulus,
         "repeat": asked.repeat,
+        "split": asked.split,
         "region": asked.region,
         "mode": asked.mode,
         "amplitude": asked.amplitude,
@@ -89,7 +92,7 @@ def prepare(params: "StimulateParams") -> Prepared:
 
 def _from_params(params: "StimulateParams", stimulator: Stimulator) -> _Asked:
     mask = stimulator.mask(params.region)
-    return _Asked(params.stimulus, params.repeat, params.region, mask, params.mode, params.amplitude)
+    return _Asked(params.stimulus, params.repeat, params.split, params.region, mask, params.mode, params.amplitude)
 
 
 def _from_record(params: "StimulateParams", stimulator: Stimulator) -> _Asked:
@@ -100,4 +103,4 @@ def _from_record(params: "StimulateParams", stimulator: Stimulator) -> _Asked:
         raise ConfigError(f"a record says what is stimulated and how: give either it or {', '.join(both)}")
     record = read_record(params.record)
     check_record(record, stimulator.info)
-    return _Asked(record.base, record.repeat, record.region, record.mask(), record.mode, record.amplitude)
+    return _Asked(record.base, record.repeat, record.split, record.region, record.mask(), record.mode, record.amplitude)

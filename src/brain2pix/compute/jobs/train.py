@@ -14,7 +14,7 @@ from brain2pix.data.splits import training_data
 from brain2pix.data.subject import open_subject
 from brain2pix.errors import ConfigError, MissingDataError
 from brain2pix.events import Cancelled
-from brain2pix.methods.base import TrainingContext
+from brain2pix.methods.base import CHOSEN_ON_TEST, TrainingContext
 from brain2pix.methods.predictions import unpaired_as_pairs
 from brain2pix.methods.registry import make_method, resolve_settings
 from brain2pix.training.run_folder import RunFolder, load_model
@@ -114,7 +114,10 @@ def pairs_of_encoder(run: "Path", data: "TrainingData", region: str, device: "to
             f"the encoder in {run} reads {encoder.info.subjects[0].n_voxels} voxels, region {region!r} has {data.subject.n_voxels} others; "
             "leave the region out, or give the one it was trained on"
         )
-    return unpaired_as_pairs(encoder, data)
+    pairs = unpaired_as_pairs(encoder, data)
+    if CHOSEN_ON_TEST not in encoder.info.transductive:
+        return pairs
+    return replace(pairs, subject=replace(pairs.subject, transductive=(*pairs.subject.transductive, CHOSEN_ON_TEST)))
 
 
 def _preparation(params: "TrainParams") -> PreparationSettings:

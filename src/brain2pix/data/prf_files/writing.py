@@ -12,6 +12,7 @@ from brain2pix.data.maps import CONVENTION, SCHEMA
 from brain2pix.data.prf_files.conventions import find_convention
 from brain2pix.data.prf_files.converting import from_fields
 from brain2pix.data.prf_files.finding import CONVENTION_KEY
+from brain2pix.data.rois import names_of_voxels
 from brain2pix.data.surface_files import write_vertex_values
 from brain2pix.data.tables import write_table
 from brain2pix.data.volumes import write_volume
@@ -122,22 +123,14 @@ def voxel_table(
     for axis, part in zip(("x_mm", "y_mm", "z_mm"), subject.xyz[index].T, strict=True):
         table[axis] = np.round(part.astype(float), 3)
     table["hemi"] = subject.voxels["hemi"].to_numpy(dtype=str)[index]
-    names = [name for name in subject.areas if name not in ("L", "R", "all")]
-    table["areas"] = (
-        [
-            ",".join(name for name, inside in zip(names, row, strict=True) if inside) or "n/a"
-            for row in zip(*(subject.areas[name][index].tolist() for name in names), strict=True)
-        ]
-        if names
-        else "n/a"
-    )
+    table["areas"] = names_of_voxels(subject.areas, index)
     for quantity, part in values.items():
         table[convention.names[quantity][0]] = part
     if convention.name == "brain2pix":
         table.insert(len(table.columns) - 2, "angle", found.angle_deg)
         table.insert(len(table.columns) - 2, "ecc", found.eccentricity_deg)
-        if found.accuracy is not None:
-            table["accuracy"] = found.accuracy
+        for part, of_voxels in found.encoder_parts.items():
+            table[part] = of_voxels
     return table
 
 
@@ -150,6 +143,8 @@ def table_sidecar(convention: "Convention", table: pd.DataFrame, found: "Retinot
         "areas": ("areas that hold the voxel, with commas", "n/a"),
         "angle": (_ANGLE_TEXT, "deg"),
         "ecc": ("distance from fixation", "deg"),
+        "prediction": ("correlation of predicted with measured responses", "r"),
+        "ceiling": ("noise ceiling: the correlation that a perfect model reaches", "r"),
         "accuracy": (found.accuracy_name or "accuracy of the encoder", "r / noise ceiling"),
         "quality": (found.quality_name, "n/a"),
     }

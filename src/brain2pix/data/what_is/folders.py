@@ -41,6 +41,8 @@ def _ours(path: Path, names: list[str]) -> WhatIs | None:
     there = set(names)
     if {"alignment.json", "alignment.safetensors"} <= there:
         return _alignment(path)
+    if "reproduce.json" in there:
+        return _reproduction(path, there)
     if "sweep.json" in there:
         tables = [name for name in names if name.endswith((".tsv", ".md"))]
         return WhatIs(
@@ -59,6 +61,21 @@ def _ours(path: Path, names: list[str]) -> WhatIs | None:
 def _plan(path: Path) -> str:
     plan = _json(path / "sweep.json").get("plan")
     return quoted(Path(plan)) if isinstance(plan, str) else "PLAN"
+
+
+def _reproduction(path: Path, there: set[str]) -> WhatIs:
+    about = _json(path / "reproduce.json")
+    paper, plan, data = (str(about.get(key)) for key in ("method", "plan", "data"))
+    rows = about.get("rows")
+    facts = (
+        fact("paper", f"{paper}, plan {plan}"),
+        fact("data", f"{data}{' (simulated)' * (about.get('simulated') is True)}"),
+        fact("rows", str(len(rows) if isinstance(rows, list) else 0)),
+        fact("report", "report.html" if "report.html" in there else "none yet"),
+    )
+    again = f"brain2pix reproduce {quoted(Path(paper))} {quoted(Path(data))} {quoted(path)} --plan {quoted(Path(plan))}"
+    goes_on = f"goes on: {f'brain2pix run {quoted(path)}' if 'job.json' in there else again}"
+    return WhatIs("evaluation of a paper (brain2pix reproduce)", facts, (goes_on,))
 
 
 def _alignment(path: Path) -> WhatIs:
