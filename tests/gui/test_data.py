@@ -155,7 +155,7 @@ def test_opening_is_said_before_the_window_is_blocked(qtbot, tmp_path, monkeypat
         head.show()
     painted, before = PaintedTexts(head.title), []
 
-    def slow(path: Path) -> None:
+    def slow(path: Path, split: str | None) -> None:
         before.append((painted.texts[-1:], QApplication.overrideCursor().shape()))
         raise DataFormatError("not a subject")
 

@@ -415,7 +415,7 @@ def test_a_new_question_drops_the_old_one(qtbot, files) -> None:
     [(["-c", "raise SystemExit('no room left')"], "no room left"), (["-c", "pass"], "ended without a word")],
 )
 def test_a_look_that_fails_says_so(qtbot, monkeypatch, command, words) -> None:
-    monkeypatch.setattr(importing, "LOOK", command)
+    monkeypatch.setattr(Look, "command", command)
     state = State()
     look = Look(state, state)
     with qtbot.waitSignal(look.answered, timeout=PATIENCE) as answered:
