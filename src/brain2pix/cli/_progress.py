@@ -37,7 +37,7 @@ class PlainLines:
     """A line when a stage begins and ends, and one every few seconds in between."""
 
     def __init__(self) -> None:
-        self._began_s: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}  # when a stage was first heard of [s], and what was done then
         self._last_s = time.monotonic()
         self._metrics: dict[str, float] = {}
 
@@ -45,7 +45,8 @@ class PlainLines:
         """Take an event."""
         match event:
             case Started(stage):
-                self._began_s[stage] = self._last_s = time.monotonic()
+                self._last_s = time.monotonic()
+                self._began[stage] = (self._last_s, 0)
                 self._metrics = {}
                 self._print(f"{stage} ...")
             case Metric(name=name, value=value):
@@ -63,10 +64,11 @@ class PlainLines:
 
     def _progress(self, stage: str, done: int, total: int, label: str) -> None:
         now = time.monotonic()
+        began_s, before = self._began.setdefault(stage, (now, done))
         if now - self._last_s < _PLAIN_EVERY_S:
             return
         self._last_s = now
-        left = f", {duration((now - self._began_s.get(stage, now)) * (total - done) / done)} left" if done else ""
+        left = f", {duration((now - began_s) * (total - done) / (done - before))} left" if done > before else ""
         self._print(f"{stage} {label} {done}/{total}{left}{self._numbers()}".replace("  ", " "))
 
     def _numbers(self) -> str:

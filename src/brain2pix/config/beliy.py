@@ -1,11 +1,11 @@
 """Settings of Beliy et al. 2019. Presets stand in ``resources/presets/beliy.toml``."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from brain2pix.config.base import Settings
-from brain2pix.config.methods import SNR_SOURCE, RepeatSettings, ScheduleSettings, SnrSource
+from brain2pix.config.methods import RepeatSettings, ScheduleSettings, ThreeLosses
 from brain2pix.config.models import BackboneSettings
 
 
@@ -69,31 +69,16 @@ class BeliyImageLossSettings(Settings):
     backbone: BackboneSettings = BackboneSettings()
 
 
-class BeliySettings(Settings):
+class BeliySettings(ThreeLosses):
     """Beliy et al. 2019: encoder first, then a decoder on three losses. Presets: tiny, demo, preview, released, paper."""
 
     backbone: BackboneSettings = Field(BackboneSettings(), description="frozen network whose first layer the encoder reads")
     weight_pairs: float = Field(0.75, ge=0, description="weight of D(response) against its image: its share of a step's pictures")
     weight_images: float = Field(0.25, ge=0, description="weight of D(E(image)) against the image, without responses; 0 turns it off")
-    weight_fmri: float = Field(
-        1.0, ge=0, description="weight of E(D(response)) against the response, without images (transductive); 0 turns it off"
-    )
     balance: Literal["equalise", "fixed"] = Field(
         "fixed", description="equalise: divide each loss by its running mean; fixed: as published"
     )
-    snr_source: SnrSource = Field("test_repeats", description=SNR_SOURCE)
     encoder: BeliyEncoderSettings = BeliyEncoderSettings()
     decoder: BeliyDecoderSettings = BeliyDecoderSettings()
     image_loss: BeliyImageLossSettings = BeliyImageLossSettings()
     repeats: RepeatSettings = RepeatSettings(mode="bernoulli")
-
-    @property
-    def needs_encoder(self) -> bool:
-        """Whether any loss needs an encoder; supervised training (pairs only) does not."""
-        return self.weight_images > 0 or self.weight_fmri > 0
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.weight_pairs == self.weight_images == self.weight_fmri == 0:
-            raise ValueError("at least one of weight_pairs, weight_images and weight_fmri must be above 0")
-        return self

@@ -147,15 +147,9 @@ class RepeatSettings(Settings):
         return self
 
 
-class GazivSettings(Settings):
-    """Gaziv et al. 2022: encoder first, then a decoder on three losses. Presets: tiny, demo, preview, released, paper."""
+class ThreeLosses(Settings):
+    """What the decoders of Beliy et al. and Gaziv et al. learn from: pairs, images without responses, responses without images."""
 
-    backbone: BackboneSettings = Field(BackboneSettings(), description="frozen network under the encoder")
-    start: Literal["closed_form", "empirical_bayes", "glorot"] = Field(
-        "closed_form",
-        description="closed form: maps from the evidence of each voxel, linear layer from ridge regression (ours); empirical_bayes: the "
-        "same with a prior that all voxels share; glorot: random, as published",
-    )
     weight_pairs: float = Field(1.0, ge=0, description="weight of D(response) against its image")
     weight_images: float = Field(1.0, ge=0, description="weight of D(E(image)) against the image, without responses; 0 turns it off")
     weight_fmri: float = Field(
@@ -165,10 +159,6 @@ class GazivSettings(Settings):
         "equalise", description="equalise: divide each loss by its running mean; fixed: as published"
     )
     snr_source: SnrSource = Field("test_repeats", description=SNR_SOURCE)
-    encoder: GazivEncoderSettings = GazivEncoderSettings()
-    decoder: GazivDecoderSettings = GazivDecoderSettings()
-    image_loss: ImageLossSettings = ImageLossSettings()
-    repeats: RepeatSettings = RepeatSettings()
 
     @property
     def needs_encoder(self) -> bool:
@@ -180,3 +170,18 @@ class GazivSettings(Settings):
         if self.weight_pairs == self.weight_images == self.weight_fmri == 0:
             raise ValueError("at least one of weight_pairs, weight_images and weight_fmri must be above 0")
         return self
+
+
+class GazivSettings(ThreeLosses):
+    """Gaziv et al. 2022: encoder first, then a decoder on three losses. Presets: tiny, demo, preview, released, paper."""
+
+    backbone: BackboneSettings = Field(BackboneSettings(), description="frozen network under the encoder")
+    start: Literal["closed_form", "empirical_bayes", "glorot"] = Field(
+        "closed_form",
+        description="closed form: maps from the evidence of each voxel, linear layer from ridge regression (ours); empirical_bayes: the "
+        "same with a prior that all voxels share; glorot: random, as published",
+    )
+    encoder: GazivEncoderSettings = GazivEncoderSettings()
+    decoder: GazivDecoderSettings = GazivDecoderSettings()
+    image_loss: ImageLossSettings = ImageLossSettings()
+    repeats: RepeatSettings = RepeatSettings()

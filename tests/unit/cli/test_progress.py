@@ -53,6 +53,16 @@ def test_a_line_every_few_seconds(capsys, monkeypatch):
     ]
 
 
+def test_what_was_done_before_tells_nothing_of_the_time_that_is_left(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("brain2pix.cli._progress.time.monotonic", lambda: now[0])
+    draw = PlainLines()
+    for done in (5, 5, 6, 8):  # a stage that goes on, and is not said to begin
+        draw(Progress("cells", done, 12))
+        now[0] += 20
+    assert capsys.readouterr().out.splitlines() == ["cells 5/12", "cells 6/12, 4 min 00 s left", "cells 8/12, 1 min 20 s left"]
+
+
 def test_bars_in_a_terminal(monkeypatch):
     text = io.StringIO()
     monkeypatch.setattr("rich.console.Console", lambda: Console(file=text, force_terminal=True, width=140))
