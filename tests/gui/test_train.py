@@ -106,14 +106,14 @@ def test_a_training_from_the_click_to_the_picture(train, dock, qtbot, monkeypatc
 def test_stop_and_resume_with_curves_and_pictures(train, dock, qtbot) -> None:
     choose(qtbot, train, "retino")
     train.form.editors["encoder.n_steps"].setValue(4)
-    train.form.editors["decoder.n_steps"].setValue(30)
-    assert train.form.changes() == {"encoder.n_steps": 4, "decoder.n_steps": 30}
+    train.form.editors["decoder.n_steps"].setValue(40)
+    assert train.form.changes() == {"encoder.n_steps": 4, "decoder.n_steps": 40}
     qtbot.waitUntil(lambda: not train._timer.isActive(), timeout=5000)
     click(qtbot, train.start_button)
     folder = dock.runner.folder
     qtbot.waitUntil(lambda: dock.jobs.picture.file is not None and "decoder" in dock.jobs.plot.curves, timeout=WAIT_MS)
-    assert "decoder" in dock.jobs.step.text() and "of 30" in dock.jobs.step.text()
-    assert dock.jobs.bar.maximum() == 30 and dock.jobs.bar.value() >= 3
+    assert "decoder" in dock.jobs.step.text() and "of 40" in dock.jobs.step.text()
+    assert dock.jobs.bar.maximum() == 40 and dock.jobs.bar.value() >= 3
     assert dock.jobs.picture.view.pixmap().width() > 50
     click(qtbot, dock.jobs.stop_button)
     qtbot.waitUntil(lambda: dock.runner.standing == "cancelled", timeout=WAIT_MS)
@@ -126,7 +126,7 @@ def test_stop_and_resume_with_curves_and_pictures(train, dock, qtbot) -> None:
     qtbot.waitUntil(lambda: dock.runner.standing == "finished", timeout=WAIT_MS)
     assert "going on from the checkpoint" in dock.jobs.log.toPlainText()
     curve = dock.jobs.plot.curves["decoder"]["total"]
-    assert set(before) < set(curve.steps) and curve.steps[-1] == 30
+    assert set(before) < set(curve.steps) and curve.steps[-1] == 40
     stored = [row for row in np.loadtxt(folder / "metrics.csv", delimiter=",", dtype=str) if row[2] == "decoder" and row[4] == "total"]
     newest = {int(row[3]): float(row[5]) for row in stored}  # fast steps are thinned out; a step done twice counts once
     assert curve.steps == sorted(newest) and curve.values == pytest.approx([newest[step] for step in curve.steps])
