@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,6 @@ from brain2pix.training.run_folder import RunFolder, model_description
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -161,7 +161,7 @@ def _images(run: "Path", subject: "Path | None", split: str, size: int) -> Evalu
     place = subject or RunFolder(run).read_job().get("params", {}).get("subject")
     if place is None:
         raise MissingDataError(f"{run} does not say where its subject lies; give it with --subject")
-    opened = open_subject(type(run)(place), None if subject is not None else info.subject, zscore=info.zscore)
+    opened = open_subject(Path(place), None if subject is not None else info.subject, zscore=info.zscore)
     return evaluation_set(opened, np.zeros(1, dtype=np.int64), split, size, without_pictures=True)
 
 
