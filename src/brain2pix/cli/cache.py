@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 
 def cache(*, clear: Annotated[bool, Parameter(help="Remove them; what is needed is made again.", negative="")] = False) -> int:
-    """List the caches that trainings made: responses as memory maps, and stacks of images."""
+    """List the caches that trainings made: responses as memory maps, predicted responses to images without any, and stacks of images."""
     from datetime import datetime
 
     from brain2pix.data.cache import cache_folder, cached_files

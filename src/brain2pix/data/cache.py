@@ -158,9 +158,9 @@ def write_cache(path: "Path", shape: tuple[int, int], blocks: "Iterable[tuple[sl
 
 
 def cached_files() -> "list[Path]":
-    """List the caches there are: responses, and stacks made of folders of images."""
+    """List the caches there are: responses, measured and predicted, and stacks made of folders of images."""
     root = user_cache_path("napari-brain2pix")
-    return sorted(path for name in ("responses", "stacks") for path in (root / name).glob("*.npy"))
+    return sorted(path for name in ("responses", "predictions", "stacks") for path in (root / name).glob("*.npy"))
 
 
 def _blocks(subject: "Subject", voxel_index: "NDArray[np.int64]", parts: "Sequence[Rows]") -> "Iterator[tuple[slice, NDArray[np.float32]]]":

@@ -219,15 +219,20 @@ class SelfSupervised(Method):
         predicted = self.encoder(self.features(images.to(self._device)))
         return VoxelBatch(predicted, (self.subjects[0].subject,) * len(images), self.subjects[0].unit)
 
+    def encoder_state(self) -> "dict[str, Tensor]":
+        """Give the encoder, what is known of it, and the fingerprint of the frozen network that it reads; empty without an encoder."""
+        if self.encoder is None:
+            return {}
+        state = {f"encoder.{key}": value for key, value in self.encoder.state_dict().items()}
+        state |= {name: getattr(self, name) for name in self.encoder_facts}
+        return state | {"backbone": self._fingerprint if self._fingerprint is not None else torch.zeros(32, dtype=torch.uint8)}
+
     def state_dict(self) -> "dict[str, Tensor]":
         """Give everything that training changed; the frozen backbone only by its fingerprint."""
         state = {
             f"{_prefix(number)}{key}": value for number, decoder in enumerate(self.decoders) for key, value in decoder.state_dict().items()
         }
-        if self.encoder is not None:
-            state |= {f"encoder.{key}": value for key, value in self.encoder.state_dict().items()}
-            state |= {name: getattr(self, name) for name in self.encoder_facts}
-            state["backbone"] = self._fingerprint if self._fingerprint is not None else torch.zeros(32, dtype=torch.uint8)
+        state |= self.encoder_state()
         state["transductive"] = self.uses
         if self.n_parts > 1:
             state[_FOLDS] = self.folds.to_tensor()

@@ -1,22 +1,33 @@
 """What a trained encoder says of images without responses, for any method that has one."""
 
 import dataclasses
+import hashlib
+import logging
 import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from platformdirs import user_cache_path
 
+from brain2pix.data.cache import open_cache, write_cache
 from brain2pix.errors import MissingDataError
 from brain2pix.events import CancelToken
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from brain2pix.data.training import TrainingData
+    from brain2pix.methods._self_supervised import SelfSupervised
     from brain2pix.methods.base import Decoder
 
+logger = logging.getLogger(__name__)
+
 _IN_MEMORY_BYTES = 1 << 30  # larger tables go to a file that vanishes with the process
+_HASHED = 256  # images that are looked at together
+_COLUMNS = 512  # voxels that are written together
 
 
 def predict_responses(
@@ -67,18 +78,54 @@ def predict_responses(
 
 
 class Predictions:
-    """What a frozen encoder says of images without responses: computed when it is first asked for, then the same for all who share it."""
+    """What a frozen encoder says of images without responses: computed when it is first asked for, then the same for all who share it.
+
+    Of an encoder taken from another run it is kept in the user's cache folder: the next training that takes this encoder finds it there.
+    """
 
     def __init__(self) -> None:
-        self._found: NDArray[np.float16] | None = None
+        self._found: NDArray[Any] | None = None
 
     def of(
-        self, method: "Decoder", images: "NDArray[np.uint8]", cancel: CancelToken, on_progress: Callable[[int, int], None]
-    ) -> "NDArray[np.float16]":
-        """Give the responses to images [u h w 3], see `predict_responses`; always to be asked for the same method and images."""
+        self, method: "SelfSupervised", images: "NDArray[np.uint8]", cancel: CancelToken, on_progress: Callable[[int, int], None]
+    ) -> "NDArray[Any]":
+        """Give the responses to images [u h w 3]; always to be asked for the same method and images.
+
+        Returns
+        -------
+        float16 array as of `predict_responses`, or a float32 memory map of the same numbers, [u v]
+        """
         if self._found is None:
-            self._found = predict_responses(method, images, cancel, on_progress)
+            path = _cache_of(method, images) if method.adopted else None
+            self._found = None if path is None else open_cache(path, (len(images), method.info.subjects[0].n_voxels))
+            if self._found is None:
+                self._found = predict_responses(method, images, cancel, on_progress)
+                if path is not None:
+                    _keep(path, self._found)
         return self._found
+
+
+def _cache_of(method: "SelfSupervised", images: "NDArray[np.uint8]") -> "Path":
+    """Name a cache by all that decides its last bit."""
+    import torch
+
+    settings = method.options.model_dump(mode="json", include=set(method.encoder_settings))
+    digest = hashlib.sha256(f"{method.name} {settings} {torch.__version__} {torch.get_num_threads()}".encode())
+    for key, value in sorted(method.encoder_state().items()):
+        digest.update(f"{key} {value.device.type}".encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(str(images.shape).encode())
+    for start in range(0, len(images), _HASHED):
+        digest.update(np.ascontiguousarray(images[start : start + _HASHED]).data)
+    return user_cache_path("napari-brain2pix") / "predictions" / f"{method.name}_{digest.hexdigest()[:32]}.npy"
+
+
+def _keep(path: "Path", predicted: "NDArray[Any]") -> None:
+    n_voxels = predicted.shape[1]
+    parts = (slice(start, min(start + _COLUMNS, n_voxels)) for start in range(0, n_voxels, _COLUMNS))
+    try:
+        write_cache(path, predicted.shape, ((part, predicted[:, part].astype(np.float32)) for part in parts))
+    except OSError as error:
+        logger.warning("predicted responses are not kept: %s cannot be written (%s)", path.parent, error)
 
 
 def unpaired_as_pairs(
