@@ -33,11 +33,30 @@ def drawn() -> "Iterator[EventSink]":
         logging.getLogger("brain2pix").removeHandler(handler)
 
 
+class _Pace:
+    """How fast a stage goes from the moment it was first heard of: what came before, such as features, does not count."""
+
+    def __init__(self, total: int, now: float, done: int) -> None:
+        self.total = total
+        self._first = self._newest = (now, done)
+
+    def at(self, now: float, done: int) -> None:
+        if done > self._newest[1]:
+            self._newest = (now, done)
+
+    def left(self, now: float) -> float | None:
+        """Seconds; None before anything was done. While one unit runs they go by, as its neighbours' do."""
+        (first_s, before), (newest_s, done) = self._first, self._newest
+        if done == before:
+            return None
+        return max(0.0, (newest_s - first_s) / (done - before) * (self.total - done) - (now - newest_s))
+
+
 class PlainLines:
     """A line when a stage begins and ends, and one every few seconds in between."""
 
     def __init__(self) -> None:
-        self._began: dict[str, tuple[float, int]] = {}  # when a stage was first heard of [s], and what was done then
+        self._paces: dict[str, _Pace] = {}  # by stage
         self._last_s = time.monotonic()
         self._metrics: dict[str, float] = {}
 
@@ -46,7 +65,7 @@ class PlainLines:
         match event:
             case Started(stage):
                 self._last_s = time.monotonic()
-                self._began[stage] = (self._last_s, 0)
+                self._paces.pop(stage, None)
                 self._metrics = {}
                 self._print(f"{stage} ...")
             case Metric(name=name, value=value):
@@ -64,11 +83,14 @@ class PlainLines:
 
     def _progress(self, stage: str, done: int, total: int, label: str) -> None:
         now = time.monotonic()
-        began_s, before = self._began.setdefault(stage, (now, done))
+        pace = self._paces.get(stage)
+        if pace is None or pace.total != total:
+            pace = self._paces[stage] = _Pace(total, now, done)
+        pace.at(now, done)
         if now - self._last_s < _PLAIN_EVERY_S:
             return
         self._last_s = now
-        left = f", {duration((now - began_s) * (total - done) / (done - before))} left" if done > before else ""
+        left = "" if (seconds := pace.left(now)) is None else f", {duration(seconds)} left"
         self._print(f"{stage} {label} {done}/{total}{left}{self._numbers()}".replace("  ", " "))
 
     def _numbers(self) -> str:

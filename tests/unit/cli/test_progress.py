@@ -63,6 +63,42 @@ def test_what_was_done_before_tells_nothing_of_the_time_that_is_left(capsys, mon
     assert capsys.readouterr().out.splitlines() == ["cells 5/12", "cells 6/12, 4 min 00 s left", "cells 8/12, 1 min 20 s left"]
 
 
+def test_the_time_that_is_left_goes_by_while_a_cell_runs(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("brain2pix.cli._progress.time.monotonic", lambda: now[0])
+    draw = PlainLines()
+    draw(Started("cells"))
+    for done in (0, 0, 0, 1, 1, 1, 2):  # a cell takes a minute
+        draw(Progress("cells", done, 12))
+        now[0] += 20
+    assert capsys.readouterr().out.splitlines() == [
+        "cells ...",
+        "cells 0/12",
+        "cells 0/12",
+        "cells 1/12, 11 min 00 s left",
+        "cells 1/12, 10 min 40 s left",
+        "cells 1/12, 10 min 20 s left",
+        "cells 2/12, 10 min 00 s left",
+    ]
+
+
+def test_what_comes_before_the_first_step_is_no_pace(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("brain2pix.cli._progress.time.monotonic", lambda: now[0])
+    draw = PlainLines()
+    draw(Started("encoder"))
+    for label, done, total in (("features", 64, 128), ("features", 128, 128), ("", 1, 100), ("", 11, 100)):
+        now[0] += 20
+        draw(Progress("encoder", done, total, label))
+    assert capsys.readouterr().out.splitlines() == [
+        "encoder ...",
+        "encoder features 64/128",
+        "encoder features 128/128, 0.0 s left",
+        "encoder 1/100",
+        "encoder 11/100, 2 min 58 s left",
+    ]
+
+
 def test_bars_in_a_terminal(monkeypatch):
     text = io.StringIO()
     monkeypatch.setattr("rich.console.Console", lambda: Console(file=text, force_terminal=True, width=140))
