@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QAction, QGuiApplication, QKeySequence
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QStackedWidget, QTreeWidget, QTreeWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWidgetItem
 
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.folders.contents import SIGNS, Row
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 AREA, ADVICE = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 NAMES_SHARE = 0.42  # of the width, at most
 FOLDED = ("Stimuli", "Trials", "Models")  # long lists that few ask for first
-
-
-def make_room(widget: QWidget | None) -> None:
-    """Tell the layouts around a widget up to its page, which missed it while they were hidden, how high it is."""
-    while widget is not None and not isinstance(widget.parentWidget(), QStackedWidget):
-        if widget.layout() is not None:
-            widget.layout().invalidate()
-        widget.updateGeometry()
-        widget = widget.parentWidget()
 
 
 class ContentsTree(QTreeWidget):

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.folders.contents import contents, side_check
-from napari_brain2pix.widgets._contents_tree import ContentsTree, make_room
+from napari_brain2pix.widgets._contents_tree import ContentsTree
 from napari_brain2pix.widgets._parts import Note, Notice, Section
+from napari_brain2pix.widgets._room import RoomMaker
 from napari_brain2pix.widgets.importing import ImportPage
 from napari_brain2pix.widgets.simulate import SimulateForm
 
@@ -25,7 +26,6 @@ EMPTY = (
     "<b>Import…</b> files of a published dataset, or of your own laboratory.<br>"
     "<b>Simulated subject</b> with no data at hand: a person made by the program, whose truth is known."
 )
-SETTLE_MS = (0, 60, 300)  # notes learn their width at the first, and are as high as they need later
 FILES = "Volumes and surfaces (*.nii *.nii.gz *.mgz *.mgh *.gii *.gii.gz *.annot *.label lh.* rh.*);;All files (*)"
 
 
@@ -60,10 +60,7 @@ class DataPanel(QWidget):
         self.notice = Notice()
         self.contents = ContentsTree(state)
         self._stale = True
-        self._pauses_ms: list[int] = []
-        self._room = QTimer(self)
-        self._room.setSingleShot(True)
-        self._room.timeout.connect(self._make_room)
+        self._room = RoomMaker(self, self.contents, self.importing)
         self._lay_out()
         self._connect()
 
@@ -101,7 +98,7 @@ class DataPanel(QWidget):
         self.form.made.connect(self._fold_form)
         self.import_button.toggled.connect(self._unfold_import)
         self.importing.closed.connect(self._fold_import)
-        self.importing.grown.connect(self._make_room_soon)
+        self.importing.grown.connect(self._room.soon)
         self.state.opened.connect(self._show)
         self.maker.made.connect(self.open)
         self.maker.said.connect(self.summary.say)
@@ -170,7 +167,7 @@ class DataPanel(QWidget):
             other.setVisible(not wanted)
         if wanted:
             self._fold_form()
-        self._make_room_soon()
+        self._room.soon()
 
     @guarded
     def _fold_import(self) -> None:
@@ -195,31 +192,19 @@ class DataPanel(QWidget):
         self._stale = True
         if self.isVisible():
             self._list()
-            self._make_room_soon()
+            self._room.soon()
 
     @guarded
     def showEvent(self, event: Any) -> None:
         """List what is inside when it is looked at: a job may have made more meanwhile."""
         super().showEvent(event)
         self._list()
-        self._make_room_soon()
+        self._room.soon()
 
     def _list(self) -> None:
         if self.state.workspace is not None:
             self.contents.show_rows(contents(self.state.workspace, self.state.threshold), fresh=self._stale)
             self._stale = False
-
-    @guarded
-    def _make_room_soon(self) -> None:
-        self._pauses_ms = list(SETTLE_MS)
-        self._room.start(self._pauses_ms.pop(0))
-
-    @guarded
-    def _make_room(self) -> None:
-        make_room(self.contents)
-        make_room(self.importing)
-        if self._pauses_ms:
-            self._room.start(self._pauses_ms.pop(0))
 
 
 def _button(title: str, tip: str) -> QPushButton:

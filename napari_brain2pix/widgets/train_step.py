@@ -3,20 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from brain2pix.compute.reproduce.folder import is_reproduction
 from napari_brain2pix._guard import guarded
-from napari_brain2pix.widgets._contents_tree import make_room
+from napari_brain2pix.widgets._room import RoomMaker
 
 if TYPE_CHECKING:
     from napari_brain2pix._state import State
     from napari_brain2pix.folders.workspace import Workspace
     from napari_brain2pix.widgets.reproduce import ReproducePage
     from napari_brain2pix.widgets.train import TrainPanel
-
-SETTLE_MS = (0, 60, 300)  # notes learn their width at the first, and are as high as they need later
 
 
 class TrainStep(QWidget):
@@ -43,10 +41,7 @@ class TrainStep(QWidget):
         self.button.setToolTip(
             "Run the evaluation of Gaziv et al. or Beliy et al. on this subject, with one report beside the published numbers"
         )
-        self._pauses_ms: list[int] = []
-        self._room = QTimer(self)
-        self._room.setSingleShot(True)
-        self._room.timeout.connect(self._make_room)
+        self._room = RoomMaker(self, page)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(8)
@@ -55,7 +50,7 @@ class TrainStep(QWidget):
         page.hide()
         self.button.toggled.connect(self._turn)
         page.closed.connect(self._fold)
-        page.grown.connect(self._make_room_soon)
+        page.grown.connect(self._room.soon)
         state.opened.connect(self._opened)
 
     def unfold(self) -> None:
@@ -72,7 +67,7 @@ class TrainStep(QWidget):
     def _turn(self, wanted: bool) -> None:
         self.train.setVisible(not wanted)
         self.page.setVisible(wanted)
-        self._make_room_soon()
+        self._room.soon()
 
     @guarded
     def _fold(self) -> None:
@@ -83,14 +78,3 @@ class TrainStep(QWidget):
         if is_reproduction(workspace.folder):
             self.page.follow(workspace.folder)
             self.button.setChecked(True)
-
-    @guarded
-    def _make_room_soon(self) -> None:
-        self._pauses_ms = list(SETTLE_MS)
-        self._room.start(self._pauses_ms.pop(0))
-
-    @guarded
-    def _make_room(self) -> None:
-        make_room(self.page)
-        if self._pauses_ms:
-            self._room.start(self._pauses_ms.pop(0))
