@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, Signal
 from brain2pix.data.image_scores import SCORES, Mean
 from brain2pix.errors import Brain2PixError
 from napari_brain2pix._guard import guarded
-from napari_brain2pix.children.scoring import Scorer
+from napari_brain2pix.children.child import Errand
 from napari_brain2pix.folders.pictures import Pictures, runs_to_add, score_again
 
 if TYPE_CHECKING:
@@ -50,9 +50,8 @@ class Comparison(QObject):
         self.rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._folder: Path | None = None
         self._added: list[Path] = []
-        self.scorer = Scorer(self)
-        self.scorer.done.connect(self._scored)
-        self.scorer.failed.connect(self._not_scored)
+        self.scorer = Errand("scoring", self)  # thousands of pictures must not hold up the window
+        self.scorer.ended.connect(self._scored)
         state.opened.connect(self._open)
         state.split_changed.connect(self._open)
 
@@ -153,7 +152,7 @@ class Comparison(QObject):
         sources = list(dict.fromkeys(run.source for run in self.unscored))
         if workspace is not None and sources:
             self.said.emit("")
-            self.scorer.start(workspace.subject.path, sources)
+            self.scorer.start("brain2pix.compute.image_scores", [str(workspace.subject.path), *map(str, sources)])
             self.scoring.emit(True)
 
     def stop(self) -> None:
@@ -184,17 +183,16 @@ class Comparison(QObject):
                 self.said.emit(str(error))
 
     @guarded
-    def _scored(self) -> None:
-        ids = self.pictures.stimulus_ids
-        self.runs = {key: score_again(run, ids) for key, run in self.runs.items()}
+    def _scored(self, error: str) -> None:
+        if not error:
+            ids = self.pictures.stimulus_ids
+            self.runs = {key: score_again(run, ids) for key, run in self.runs.items()}
         self.scoring.emit(False)
+        if error:
+            self.said.emit(f"The scores could not be computed: {error}")
+            return
         self.changed.emit()
         self._order()
-
-    @guarded
-    def _not_scored(self, why: str) -> None:
-        self.scoring.emit(False)
-        self.said.emit(f"The scores could not be computed: {why}")
 
     def _order(self) -> None:
         ids = self.pictures.stimulus_ids

@@ -1,10 +1,9 @@
 """The evaluation of a paper beside the window: a child process says what would be run, and the folder says how it goes."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QProcess, QTimer, QUrl, Signal
+from qtpy.QtCore import QObject, QTimer, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 
 from brain2pix.compute.engine.states import progress_of
@@ -17,7 +16,7 @@ from brain2pix.events import Progress
 from brain2pix.training.run_folder import RunFolder
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.children.checks import Check, disk_check, free_folder
-from napari_brain2pix.children.child import end_child
+from napari_brain2pix.children.child import Errand
 from napari_brain2pix.children.importing import Look, in_window
 from napari_brain2pix.children.record import duration
 from napari_brain2pix.children.table import GOING
@@ -140,27 +139,13 @@ class Follower(QObject):
         return describe_running(self.overview)
 
 
-class ReportWriter(QObject):
-    """Writes the report of what is there, in a child process.
+class ReportWriter(Errand):
+    """Writes the report of what is there, in a child process; when it is stopped the report that was there before stays."""
 
-    Signals
-    -------
-    ended : error for the user, empty if it was written
-    """
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__("the report", parent)
 
-    ended = Signal(str)
-
-    def __init__(self, state: "State", parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.state = state
-        self._process: QProcess | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether it is being written."""
-        return self._process is not None
-
-    def start(self, params: dict[str, Any], out: Path) -> None:
+    def write(self, params: dict[str, Any], out: Path) -> None:
         """Begin.
 
         Parameters
@@ -168,33 +153,7 @@ class ReportWriter(QObject):
         params : dict of `ReproduceParams`, JSON values
         out : Path
         """
-        if self.busy:
-            return
-        self._process = process = QProcess(self)
-        process.finished.connect(self._finished)
-        process.errorOccurred.connect(self._not_started)
-        process.start(sys.executable, ["-m", "brain2pix.cli", *command_of(build(ReproduceParams, params), out), "--report-only"])
-
-    def stop(self) -> None:
-        """End it; the report that was there before stays."""
-        process, self._process = self._process, None
-        end_child(process)
-
-    @guarded
-    def _not_started(self, error: Any) -> None:
-        if error == QProcess.ProcessError.FailedToStart and self._process is not None:
-            why, self._process = self._process.errorString(), None
-            self.ended.emit(f"the report could not be begun: {why}")
-
-    @guarded
-    def _finished(self, code: int, status: Any) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        said = bytes(process.readAllStandardError()).decode(errors="replace").strip().splitlines()
-        process.deleteLater()
-        well = code == 0 and status == QProcess.ExitStatus.NormalExit
-        self.ended.emit("" if well else said[-1] if said else "the report ended without a word: perhaps the memory ran out")
+        self.start("brain2pix.cli", [*command_of(build(ReproduceParams, params), out), "--report-only"])
 
 
 def open_report(report: Path) -> None:

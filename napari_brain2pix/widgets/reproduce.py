@@ -61,7 +61,7 @@ class ReproducePage(QWidget):
     def __init__(self, state: "State", runner: "JobRunner", devices: "DeviceQuestion") -> None:
         super().__init__()
         self.state, self.runner, self.devices = state, runner, devices
-        self.look, self.writer = PlanLook(state, self), ReportWriter(state, self)
+        self.look, self.writer = PlanLook(state, self), ReportWriter(self)
         self.follower = Follower(state, runner, self)
         self.form, self.tree = ReproduceForm(state), ReproduceTree()
         self.intro, self.findings, self.missing = Note(INTRO), Note(), Note()
@@ -227,7 +227,7 @@ class ReproducePage(QWidget):
     @guarded
     def _write_report(self) -> None:
         if self.follower.out is not None and self.follower.overview is not None:
-            self.writer.start(self.follower.overview.params, self.follower.out)
+            self.writer.write(self.follower.overview.params, self.follower.out)
             self._show()
 
     @guarded
