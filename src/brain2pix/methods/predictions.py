@@ -5,6 +5,7 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 _IN_MEMORY_BYTES = 1 << 30  # larger tables go to a file that vanishes with the process
 _HASHED = 256  # images that are looked at together
 _COLUMNS = 512  # voxels that are written together
+_KEPT_BYTES = 4 << 30  # in the cache folder; what was used longest ago goes first
 
 
 def predict_responses(
@@ -102,6 +104,9 @@ class Predictions:
                 self._found = predict_responses(method, images, cancel, on_progress)
                 if path is not None:
                     _keep(path, self._found)
+            elif path is not None:
+                with suppress(OSError):  # a cache that may only be read
+                    path.touch()
         return self._found
 
 
@@ -126,6 +131,19 @@ def _keep(path: "Path", predicted: "NDArray[Any]") -> None:
         write_cache(path, predicted.shape, ((part, predicted[:, part].astype(np.float32)) for part in parts))
     except OSError as error:
         logger.warning("predicted responses are not kept: %s cannot be written (%s)", path.parent, error)
+        return
+    with suppress(OSError):  # another process tidies too
+        _forget_old(path)
+
+
+def _forget_old(newest: "Path") -> None:
+    """Remove what was used longest ago: an encoder's predictions can be a gigabyte, and a sweep may train many."""
+    total = newest.stat().st_size
+    others = [(file.stat(), file) for file in newest.parent.glob("*.npy") if file != newest]
+    for status, file in sorted(others, key=lambda each: each[0].st_mtime, reverse=True):
+        total += status.st_size
+        if total > _KEPT_BYTES:
+            file.unlink(missing_ok=True)
 
 
 def unpaired_as_pairs(

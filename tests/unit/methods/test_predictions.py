@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from brain2pix.config.training import TrainingSettings
 from brain2pix.data.cache import cached_files
 from brain2pix.events import CancelToken, Progress, ignore
+from brain2pix.methods import predictions
 from brain2pix.methods.base import TrainingContext
 from brain2pix.methods.predictions import predict_responses
 from brain2pix.methods.registry import make_method, resolve_settings
@@ -91,3 +93,27 @@ def test_a_cache_folder_that_cannot_be_written_stops_no_training(data, tmp_path,
     with caplog.at_level(logging.WARNING):
         run("beliy", data, tmp_path / "a", tmp_path / "lender")
     assert "predicted responses are not kept" in caplog.text and "cannot be written" in caplog.text
+
+
+def test_what_was_used_longest_ago_makes_room(data, tmp_path, monkeypatch):
+    for number in range(3):
+        run("beliy", data, tmp_path / f"lender {number}", encoder__learning_rate=0.05 + number / 100)
+
+    def borrow(number):
+        before = set(cached_files())
+        run(
+            "beliy",
+            data,
+            tmp_path / f"run {number} {len(before)}",
+            tmp_path / f"lender {number}",
+            encoder__learning_rate=0.05 + number / 100,
+        )
+        return set(cached_files()) - before
+
+    (first,), (second,) = borrow(0), borrow(1)
+    for seconds, file in enumerate((first, second)):
+        os.utime(file, (1000 + seconds, 1000 + seconds))
+    assert borrow(0) == set()  # used again
+    monkeypatch.setattr(predictions, "_KEPT_BYTES", 2 * first.stat().st_size)
+    (third,) = borrow(2)
+    assert set(cached_files()) == {first, third}
