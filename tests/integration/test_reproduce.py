@@ -148,6 +148,10 @@ def test_statistics_and_orderings(reproduced, page):
     pixel = table[table["judge"] == "pixel"]
     assert {("full", "supervised"), ("full, 2 runs", "full"), ("LVC", "HVC")} <= set(zip(pixel["better"], pixel["worse"], strict=True))
     assert (table["p_holm"] >= table["p"] - 1e-12).all() and (table["n"] == 20).all()
+    written = [row[4:6] for row in page.tables["statistics"][1:]]
+    assert all("0.0000" not in cells for cells in written)  # no p is zero
+    told = [[float(cell.removeprefix("<")) for cell in cells] for cells in written]
+    np.testing.assert_allclose(told, table[["p", "p_holm"]].clip(lower=1e-4), atol=5.1e-5)
     verdicts = pd.read_csv(reproduced.out / "orderings.tsv", sep="\t").set_index("ordering")["verdict"]
     assert verdicts["test responses without images help: full > + images"] == "missing"  # no such row in this plan
     assert verdicts["self-supervision helps: full > pairs only"] != "missing"

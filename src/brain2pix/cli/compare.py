@@ -30,6 +30,8 @@ def compare(
 
 
 def _lines(found: "RunComparison") -> list[str]:
+    from brain2pix.evaluation.statistics import describe_p
+
     simulated = "SIMULATED, " if found.simulated else ""
     photos = f"{found.n_photos} photograph{'s' * (found.n_photos != 1)}"
     lines = [f"{found.subject} ({simulated}split {found.split}, {found.n_images} images from {photos})", ""]
@@ -43,11 +45,7 @@ def _lines(found: "RunComparison") -> list[str]:
         low, high = each.difference.low, each.difference.high
         interval = "-" if low != low else f"{low:+.{digits}f} .. {high:+.{digits}f}"
         means = [f"{name} {found.means[each.family][name]:.{digits}f}{unit}" for name in (each.better, each.worse)]
-        table.append([each.family, *means, f"{each.difference.mean:+.{digits}f}", interval, _p(each.p), _p(each.corrected)])
+        table.append([each.family, *means, f"{each.difference.mean:+.{digits}f}", interval, describe_p(each.p), describe_p(each.corrected)])
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines += ["", *("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table)]
     return [*lines, *([""] if found.notes else []), *(f"note: {note}" for note in found.notes)]
-
-
-def _p(value: float) -> str:
-    return "< .0001" if value < 0.0001 else f"{value:.4f}"

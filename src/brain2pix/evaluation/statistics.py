@@ -137,6 +137,11 @@ def holm(p_values: "ArrayLike") -> "NDArray[np.float64]":
     return corrected
 
 
+def describe_p(p: float) -> str:
+    """Write a p value for people: four digits, and no zero."""
+    return "< .0001" if p < 0.0001 else f"{p:.4f}"
+
+
 def _cluster_sums(values: "ArrayLike", clusters: "ArrayLike | None") -> "tuple[NDArray[np.float64], NDArray[np.int64]]":
     """Sum and number of the finite values of each cluster that has any."""
     numbers = np.asarray(values, dtype=np.float64)

@@ -4,6 +4,7 @@ from scipy import stats
 
 from brain2pix.errors import ConfigError, ShapeError
 from brain2pix.evaluation import bootstrap_interval, paired_difference, wilcoxon_p
+from brain2pix.evaluation.statistics import describe_p
 
 
 def test_interval_agrees_with_scipys_bootstrap(rng: np.random.Generator) -> None:
@@ -83,3 +84,8 @@ def test_equal_differences_of_shares_are_ties(rng: np.random.Generator) -> None:
     """Differences of shares of 19 rivals are whole numbers of them; what their last binary digit says must not rank them."""
     first, second = rng.integers(0, 20, 30), rng.integers(0, 20, 30)
     assert wilcoxon_p(first / 19, second / 19) == pytest.approx(stats.wilcoxon(first - second, method="approx").pvalue, rel=1e-9)
+
+
+@pytest.mark.parametrize(("p", "words"), [(0.0, "< .0001"), (9.9e-5, "< .0001"), (1e-4, "0.0001"), (0.04996, "0.0500"), (1.0, "1.0000")])
+def test_no_p_is_written_as_zero(p, words):
+    assert describe_p(p) == words

@@ -10,6 +10,7 @@ from brain2pix.compute.reproduce.prepare import classes_network
 from brain2pix.compute.reproduce.published import PUBLISHED, Circumstances, Published, data_of, not_comparable, person_of
 from brain2pix.compute.reproduce.rows import WAYS
 from brain2pix.compute.sweep_cells import seconds_of
+from brain2pix.evaluation.statistics import describe_p
 from brain2pix.files import read_json_if_there
 from brain2pix.training.run_folder import RunFolder
 
@@ -67,7 +68,7 @@ def orderings(found: "Findings") -> "Iterator[object]":
     for claim, verdict, by in found.orderings:
         difference = f"{by.difference.mean:+.1f} [{by.difference.low:+.1f}, {by.difference.high:+.1f}]" if by else ""
         judged = RANK if claim.family == RANK else _judge_title(found, found.judge)
-        p = f"{by.corrected:.4f}" if by else ""
+        p = describe_p(by.corrected) if by else ""
         shown = element("b", verdict, kind="missing" if verdict == MISSING else "")
         rows.append((claim.statement, shown, difference, p, judged, claim.source))
         few |= by is not None and by.difference.n_clusters < _FEW
@@ -132,7 +133,7 @@ def statistics(found: "Findings") -> "Iterator[object]":
     rows = [
         (_judge_title(found, each.family), f"{each.better} against {each.worse}",
          _cell(f"{each.difference.mean:+.1f} [{each.difference.low:+.1f}, {each.difference.high:+.1f}]"),
-         each.difference.n, f"{each.p:.4f}", f"{each.corrected:.4f}")
+         each.difference.n, describe_p(each.p), describe_p(each.corrected))
         for each in found.comparisons
     ]  # fmt: skip
     words = (
