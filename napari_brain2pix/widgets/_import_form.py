@@ -4,11 +4,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSignalBlocker, QTimer, Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QProgressBar,
@@ -26,8 +25,9 @@ from napari_brain2pix.children.checks import SIGNS, Check, free_folder
 from napari_brain2pix.children.importing import OWN_FILES, Look, found_checks
 from napari_brain2pix.widgets._choices_form import ChoicesForm
 from napari_brain2pix.widgets._contents_tree import ContentsTree
+from napari_brain2pix.widgets._folder_line import FolderLine, path_in
 from napari_brain2pix.widgets._import_result import found_rows, remarks
-from napari_brain2pix.widgets._parts import Note
+from napari_brain2pix.widgets._parts import Note, row
 from napari_brain2pix.widgets.simulate import place_check
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class ImportForm(QWidget):
         super().__init__()
         self.state = state
         self.look = Look(state, self)
-        self.source, self.kind, self.folder = QLineEdit(), QComboBox(), QLineEdit()
-        self.file_button, self.folder_button, self.browse = QPushButton("File…"), QPushButton("Folder…"), QPushButton("…")
+        self.source, self.kind, self.folder = QLineEdit(), QComboBox(), FolderLine("the new subject", new=True)
+        self.file_button, self.folder_button = QPushButton("File…"), QPushButton("Folder…")
         self.found_list = ContentsTree(state)
         self.choices = ChoicesForm(self._near)
         self.needs, self.remarks, self.findings = Note(NEEDS), Note(), Note()
@@ -76,7 +76,6 @@ class ImportForm(QWidget):
         self.found: dict[str, Any] = {}
         self.checks: list[Check] = []
         self.ready = False
-        self._folder_is_mine = False  # whether the user wrote the folder
         self._looked_with: dict[str, Any] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -94,14 +93,13 @@ class ImportForm(QWidget):
         self.kind.setToolTip("What kind of files they are; most are recognised")
         self.kind.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.source.setPlaceholderText("no file is chosen")
-        self.browse.setFixedWidth(28)
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
         self.bar.setRange(0, 0)  # moves to and fro
         for widget in (self.needs, self.choices, self.found_list, self.remarks, self.bar):
             widget.hide()
-        names = ((self.source, "Source of the import"), (self.kind, "Kind of the files"), (self.folder, "Folder of the new subject"))
-        for widget, name in (*names, (self.browse, "Choose folder of the new subject"), (self.found_list, "What was found in the files")):
+        names = ((self.source, "Source of the import"), (self.kind, "Kind of the files"), (self.found_list, "What was found in the files"))
+        for widget, name in names:
             widget.setAccessibleName(name)
 
     def _lay_out(self) -> None:
@@ -114,7 +112,7 @@ class ImportForm(QWidget):
         box.addLayout(row(QLabel("Kind"), self.kind))
         for widget in (self.needs, self.found_list, self.remarks, self.choices):
             box.addWidget(widget)
-        box.addLayout(row(QLabel("Save to"), self.folder, self.browse))
+        box.addLayout(row(QLabel("Save to"), self.folder, self.folder.browse))
         box.addWidget(self.findings)
         box.addWidget(self.bar)
 
@@ -125,8 +123,7 @@ class ImportForm(QWidget):
         self.kind.activated.connect(self._change_source)
         self.choices.changed.connect(self._change_choices)
         self.choices.more.toggled.connect(self.grown)
-        self.folder.textEdited.connect(self._write_folder)
-        self.browse.clicked.connect(self._choose_folder)
+        self.folder.given.connect(self._timer.start)
         self.look.began.connect(self.check)
         self.look.answered.connect(self._take_answer)
 
@@ -145,7 +142,7 @@ class ImportForm(QWidget):
         """Ask for other files."""
         self.source.clear()
         self.choices.load_kind(self.choices.kind, {})
-        self._folder_is_mine = False
+        self.folder.forget()
         self._change_source()
 
     def choose(self, key: str, value: Any) -> None:
@@ -230,27 +227,10 @@ class ImportForm(QWidget):
 
     def place(self) -> Path:
         """Folder of the new subject: what the user wrote, or a free one with a telling name."""
-        if self._folder_is_mine:
-            return path_in(self.folder)
+        if self.folder.is_given:
+            return self.folder.path()
         name = "-".join(filter(None, (self.found.get("kind"), self.found.get("subject")))) or "imported"
         return free_folder(Path.home() / "brain2pix" / name)
-
-    @guarded
-    def _write_folder(self, text: str) -> None:
-        self._folder_is_mine = bool(text.strip())
-        self._timer.start()
-
-    @guarded
-    def _choose_folder(self) -> None:
-        above = next((place for place in self.place().parents if place.is_dir()), Path.home())
-        chosen = QFileDialog.getExistingDirectory(self, "Folder for the imported subject", str(above))
-        if not chosen:
-            return
-        folder = Path(chosen)
-        if any(folder.iterdir()):  # most likely the place for several subjects
-            folder = free_folder(folder / self.place().name)
-        self.folder.setText(str(folder))
-        self._write_folder(str(folder))
 
     # -- what stands against it
 
@@ -258,9 +238,7 @@ class ImportForm(QWidget):
     def check(self) -> None:
         """Look at all that an import needs, and say it."""
         self._timer.stop()
-        if not self._folder_is_mine:
-            with QSignalBlocker(self.folder):
-                self.folder.setText(str(self.place()))
+        self.folder.propose(self.place())
         self.checks = self._checks()
         self.ready = "error" not in self.found and not self.waits and all(check.level != "stop" for check in self.checks)
         self.bar.setVisible(self.waits)
@@ -277,19 +255,3 @@ class ImportForm(QWidget):
             checks.append(Check("stop", "a choice above is wrong"))
         place = place_check(self.place(), self.found.get("bytes", 0) / 1e6)
         return [*checks, place] if place.level != "good" else checks
-
-
-def path_in(field: QLineEdit) -> Path:
-    """Absolute path that a field holds."""
-    return Path(field.text().strip()).expanduser().absolute()
-
-
-def row(*widgets: QWidget) -> QHBoxLayout:
-    """Widgets side by side; fields take the room that there is, else all share it."""
-    layout = QHBoxLayout()
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(6)
-    wide = [widget for widget in widgets if isinstance(widget, QLineEdit | QComboBox)] or list(widgets)
-    for widget in widgets:
-        layout.addWidget(widget, int(widget in wide))
-    return layout

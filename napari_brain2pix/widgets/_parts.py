@@ -8,9 +8,11 @@ from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QButtonGroup,
+    QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QSizePolicy,
     QSlider,
@@ -313,3 +315,14 @@ def paint_fields(painter: QPainter, circles: "NDArray[np.floating]", centre: QPo
 def picture_of_widget(widget: QWidget) -> "NDArray[np.uint8]":
     """Pixels of a widget as it is painted now, uint8 [h w 3]."""
     return _pixels(widget.grab().toImage())
+
+
+def row(*widgets: QWidget) -> QHBoxLayout:
+    """Widgets side by side; fields take the room that there is, else all share it."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(6)
+    wide = [widget for widget in widgets if isinstance(widget, QLineEdit | QComboBox)] or list(widgets)
+    for widget in widgets:
+        layout.addWidget(widget, int(widget in wide))
+    return layout

@@ -13,8 +13,9 @@ from brain2pix.errors import ConfigError
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.children.reproducing import free_or_same
 from napari_brain2pix.widgets._fields import Field, fields_of
+from napari_brain2pix.widgets._folder_line import FolderLine, path_in
 from napari_brain2pix.widgets._forms import make_editor
-from napari_brain2pix.widgets._import_form import path_in, row
+from napari_brain2pix.widgets._parts import row
 from napari_brain2pix.widgets.train import ELSEWHERE, runs_folder
 
 if TYPE_CHECKING:
@@ -150,8 +151,7 @@ class ReproduceForm(QWidget):
         super().__init__()
         self.state = state
         self.editors: dict[str, Any] = {field.key: _editor(field) for field in fields_of(ReproduceParams) if field.key not in OF_SUBJECT}
-        self.folder, self.browse = QLineEdit(), QPushButton("…")
-        self._folder_is_mine = False  # whether the user wrote the folder
+        self.folder = FolderLine("the evaluation")
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE_MS)
@@ -169,10 +169,7 @@ class ReproduceForm(QWidget):
             self.editors[key].setPlaceholderText(words)
         for key, editor in self.editors.items():
             editor.write(ReproduceParams.model_fields[key].default)
-        self.folder.setAccessibleName("Folder of the evaluation")
         self.folder.setToolTip("Runs, tables and report; the same folder goes on")
-        self.browse.setFixedWidth(28)
-        self.browse.setAccessibleName("Choose folder of the evaluation")
 
     def _lay_out(self) -> None:
         grid = QGridLayout()
@@ -193,13 +190,12 @@ class ReproduceForm(QWidget):
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(6)
         box.addLayout(grid)
-        box.addLayout(row(QLabel("Folder"), self.folder, self.browse))
+        box.addLayout(row(QLabel("Folder"), self.folder, self.folder.browse))
 
     def _connect(self) -> None:
         for editor in self.editors.values():
             editor.changed.connect(self._edited)
-        self.folder.textEdited.connect(self._write_folder)
-        self.browse.clicked.connect(self._choose_folder)
+        self.folder.given.connect(self._timer.start)
         self.state.opened.connect(self._subject_opened)
 
     # -- what is asked for
@@ -222,16 +218,14 @@ class ReproduceForm(QWidget):
 
     def place(self, params: ReproduceParams) -> Path:
         """Folder that the user wrote; else a free one with a telling name, or the one where this very evaluation was begun."""
-        if self._folder_is_mine:
-            return path_in(self.folder)
+        if self.folder.is_given:
+            return self.folder.path()
         name = f"{params.subject.name}-reproduce-{params.method}-{params.plan}"
         return free_or_same(runs_folder(params.subject) / name, params, params.subject / str(params.subject_name))
 
     def show_place(self, out: Path, params: ReproduceParams) -> None:
         """Show the folder, and the command that does the same."""
-        if not self._folder_is_mine:
-            with QSignalBlocker(self.folder):
-                self.folder.setText(str(out))
+        self.folder.propose(out)
         self.folder.setToolTip(f"{out}\nThe same from a terminal: brain2pix {' '.join(command_of(params, out))}")
 
     def offer_devices(self, names: list[str], elsewhere: bool) -> None:
@@ -247,21 +241,8 @@ class ReproduceForm(QWidget):
         self._timer.start()
 
     @guarded
-    def _write_folder(self, text: str) -> None:
-        self._folder_is_mine = bool(text.strip())
-        self._timer.start()
-
-    @guarded
-    def _choose_folder(self) -> None:
-        near = next((place for place in path_in(self.folder).parents if place.is_dir()), Path.home())
-        chosen = QFileDialog.getExistingDirectory(self, "Folder of the evaluation", str(near))
-        if chosen:
-            self.folder.setText(chosen)
-            self._write_folder(chosen)
-
-    @guarded
     def _subject_opened(self) -> None:
-        self._folder_is_mine = False
+        self.folder.forget()
         self._timer.start()
 
 

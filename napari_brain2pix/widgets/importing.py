@@ -12,9 +12,9 @@ from brain2pix.data.provenance import read_provenance
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.children.checks import SIGNS, Check, free_folder
 from napari_brain2pix.children.importing import Importer, describe_progress, in_window, share_done
-from napari_brain2pix.widgets._import_form import ImportForm, row
+from napari_brain2pix.widgets._import_form import ImportForm
 from napari_brain2pix.widgets._import_result import ImportResult
-from napari_brain2pix.widgets._parts import Note
+from napari_brain2pix.widgets._parts import Note, row
 
 if TYPE_CHECKING:
     from napari_brain2pix._state import State

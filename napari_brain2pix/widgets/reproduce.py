@@ -16,8 +16,7 @@ from napari_brain2pix.children.checks import SIGNS, Check
 from napari_brain2pix.children.engine import LOCAL, PLAIN
 from napari_brain2pix.children.importing import in_window
 from napari_brain2pix.children.reproducing import Follower, PlanLook, ReportWriter, open_report, plan_checks
-from napari_brain2pix.widgets._import_form import row
-from napari_brain2pix.widgets._parts import Note, Notice
+from napari_brain2pix.widgets._parts import Note, Notice, row
 from napari_brain2pix.widgets._reproduce_form import ReproduceForm
 from napari_brain2pix.widgets._reproduce_tree import ReproduceTree
 from napari_brain2pix.widgets.jobs import WORDS

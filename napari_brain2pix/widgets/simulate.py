@@ -3,15 +3,12 @@
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QFormLayout,
-    QHBoxLayout,
-    QLineEdit,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -24,7 +21,8 @@ from brain2pix.config.base import resolve
 from brain2pix.config.simulation import SimulationSettings
 from napari_brain2pix._guard import guarded
 from napari_brain2pix.children.checks import SIGNS, Check, free_folder
-from napari_brain2pix.widgets._parts import Note
+from napari_brain2pix.widgets._folder_line import FolderLine
+from napari_brain2pix.widgets._parts import Note, row
 
 if TYPE_CHECKING:
     from napari_brain2pix._state import State
@@ -70,13 +68,11 @@ class SimulateForm(QWidget):
     def __init__(self, state: "State", maker: "SampleMaker") -> None:
         super().__init__()
         self.state, self.simulation = state, maker.simulation
-        self.preset, self.seed, self.folder = QComboBox(), QSpinBox(), QLineEdit()
-        self.browse = QPushButton("Browse…")
+        self.preset, self.seed, self.folder = QComboBox(), QSpinBox(), FolderLine("the simulated subject", new=True)
         self.about, self.finding = Note(), Note()
         self.bar = QProgressBar()
         self.start_button, self.cancel_button = QPushButton("Simulate"), QPushButton("Close")
         self.check = Check("good", "")
-        self._folder_is_mine = False  # whether the user wrote the folder
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE_MS)
@@ -92,7 +88,7 @@ class SimulateForm(QWidget):
         self.seed.setRange(0, LARGEST_SEED)
         self.seed.setToolTip("Changes crops, receptive fields and noise; the same seed gives the same subject")
         self.folder.setToolTip("A folder that does not exist yet, or is empty; the truth goes beside it")
-        for widget, name in ((self.preset, "Size"), (self.seed, "Seed"), (self.folder, "Folder"), (self.browse, "Choose folder")):
+        for widget, name in ((self.preset, "Size"), (self.seed, "Seed")):
             widget.setAccessibleName(f"{name} of the simulated subject")
         self.bar.setAccessibleName("Progress of the simulation")
         self.bar.setRange(0, 1000)
@@ -108,18 +104,17 @@ class SimulateForm(QWidget):
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         form.addRow("Size", self.preset)
         form.addRow("Seed", self.seed)
-        form.addRow("Folder", _row(self.folder, self.browse))
+        form.addRow("Folder", row(self.folder, self.folder.browse))
         box.addLayout(form)
         box.addWidget(self.about)
         box.addWidget(self.finding)
         box.addWidget(self.bar)
-        box.addLayout(_row(self.start_button, self.cancel_button))
+        box.addLayout(row(self.start_button, self.cancel_button))
 
     def _connect(self) -> None:
         self.preset.activated.connect(self._chosen)
         self.seed.valueChanged.connect(self._chosen)
-        self.folder.textEdited.connect(self._write_folder)
-        self.browse.clicked.connect(self._choose_folder)
+        self.folder.given.connect(self._timer.start)
         self.start_button.clicked.connect(self._start)
         self.cancel_button.clicked.connect(self._cancel)
         self.simulation.progressed.connect(self._show_progress)
@@ -129,8 +124,8 @@ class SimulateForm(QWidget):
 
     def place(self) -> Path:
         """Folder of the new subject: what the user wrote, or a free one with a telling name."""
-        if self._folder_is_mine:
-            return Path(self.folder.text().strip()).expanduser().absolute()
+        if self.folder.is_given:
+            return self.folder.path()
         return free_folder(Path.home() / "brain2pix" / f"simulated-{self.preset.currentText()}-{self.seed.value()}")
 
     @guarded
@@ -141,27 +136,7 @@ class SimulateForm(QWidget):
         """Say what the chosen size means, and look at its folder."""
         name = self.preset.currentText()
         self.about.say(f"{describe_size(name)}; {FOR[name]}. Takes about {TAKES[name]} and {megabytes(name):,.0f} MB.")
-        if not self._folder_is_mine:
-            self.folder.setText(str(self.place()))
-        self.look()
-
-    @guarded
-    def _write_folder(self, text: str) -> None:
-        self._folder_is_mine = bool(text.strip())
-        self._timer.start()
-
-    @guarded
-    def _choose_folder(self) -> None:
-        above = next((place for place in self.place().parents if place.is_dir()), Path.home())
-        chosen = QFileDialog.getExistingDirectory(self, "Folder for the simulated subject", str(above))
-        if not chosen:
-            return
-        folder = Path(chosen)
-        if any(folder.iterdir()):  # most likely the place for several subjects
-            folder = free_folder(folder / f"simulated-{self.preset.currentText()}-{self.seed.value()}")
-        with QSignalBlocker(self.folder):
-            self.folder.setText(str(folder))
-        self._folder_is_mine = True
+        self.folder.propose(self.place())
         self.look()
 
     @guarded
@@ -211,7 +186,7 @@ class SimulateForm(QWidget):
     def _ended(self, how: str, folder: str, error: str) -> None:
         self._show_busy(False)
         if how == "finished":
-            self._folder_is_mine = False
+            self.folder.forget()
             self.state.open(Path(folder))
             self._describe()
             self.made.emit(folder)
@@ -223,7 +198,7 @@ class SimulateForm(QWidget):
             self._say(Check("stop", error))
 
     def _show_busy(self, busy: bool) -> None:
-        for widget in (self.preset, self.seed, self.folder, self.browse):
+        for widget in (self.preset, self.seed, self.folder, self.folder.browse):
             widget.setEnabled(not busy)
         self.start_button.setVisible(not busy)
         self.cancel_button.setText("Cancel" if busy else "Close")
@@ -268,11 +243,3 @@ def place_check(folder: Path, need_mb: float) -> Check:
     if free_mb < need_mb:
         return Check("stop", f"{free_mb:,.0f} MB are free there, {need_mb:,.0f} MB are needed; choose another disk, or a smaller size")
     return Check("good", f"{free_mb:,.0f} MB free")
-
-
-def _row(*widgets: Any) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setSpacing(6)
-    for number, widget in enumerate(widgets):
-        row.addWidget(widget, 1 if isinstance(widget, QLineEdit) or (number == 0 and isinstance(widgets[-1], QPushButton)) else 0)
-    return row

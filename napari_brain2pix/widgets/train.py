@@ -8,9 +8,7 @@ from qtpy.QtCore import QSignalBlocker, QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
@@ -32,8 +30,9 @@ from napari_brain2pix.children.checks import SIGNS, Check, free_folder, training
 from napari_brain2pix.children.engine import LOCAL, PLAIN
 from napari_brain2pix.children.jobs import RESUMABLE
 from napari_brain2pix.widgets._fields import fields_of
+from napari_brain2pix.widgets._folder_line import FolderLine
 from napari_brain2pix.widgets._forms import SettingsForm, make_editor
-from napari_brain2pix.widgets._parts import Note
+from napari_brain2pix.widgets._parts import Note, row
 
 if TYPE_CHECKING:
     from napari_brain2pix._state import State
@@ -73,8 +72,7 @@ class TrainPanel(QWidget):
         super().__init__()
         self.state, self.runner, self.devices = state, runner, devices
         self.method, self.preset, self.device = QComboBox(), QComboBox(), QComboBox()
-        self.region, self.folder = QLineEdit(), QLineEdit()
-        self.choose = QPushButton("…")
+        self.region, self.folder = QLineEdit(), FolderLine("the run")
         self.inductive = QCheckBox("Keep test responses out (inductive)")
         self.aside = {field.key: make_editor(field) for field in fields_of(TrainParams) if field.key in ASIDE}
         self.form, self.preparation = SettingsForm(), SettingsForm()
@@ -82,7 +80,6 @@ class TrainPanel(QWidget):
         self.start_button, self.stop_button = QPushButton("Start training"), QPushButton("Stop")
         self.resume_button, self.another = QPushButton("Resume"), QPushButton("Open another subject…")
         self.checks: list[Check] = []
-        self._folder_is_mine = False  # whether the user wrote the folder
         self._devices_here = ["cpu"]
         self._room = (0, False)  # jobs that go on, and whether one more may wait
         self._timer = QTimer(self)
@@ -104,8 +101,6 @@ class TrainPanel(QWidget):
         )
         self.region.setToolTip("Areas joined by + or | (union), & (both), - (without)")
         self.folder.setToolTip("The run folder: settings, record, checkpoints and the trained model")
-        self.choose.setFixedWidth(28)
-        self.choose.setAccessibleName("Choose output folder")
         self.preparation.load(_Prepared())
         self.preparation.more.setText("Preparation of responses")
         self.preparation.more.setToolTip("z-scores, averages over repeats, choice of voxels; all later steps use the same z-scores")
@@ -120,10 +115,10 @@ class TrainPanel(QWidget):
         box.addWidget(self.form)
         box.addWidget(self.preparation)
         box.addWidget(self.inductive)
-        box.addLayout(_row(QLabel("Output"), self.folder, self.choose, stretch=1))
+        box.addLayout(row(QLabel("Output"), self.folder, self.folder.browse))
         box.addWidget(self.findings)
         box.addWidget(self.another)
-        box.addLayout(_row(self.start_button, self.stop_button, self.resume_button, stretch=0))
+        box.addLayout(row(self.start_button, self.stop_button, self.resume_button))
 
     def _grid(self) -> QGridLayout:
         grid = QGridLayout()
@@ -139,9 +134,9 @@ class TrainPanel(QWidget):
             ("Image", self.aside["image_size"], 2, 2, 1),
             ("Region", self.region, 3, 0, 3),
         )
-        for words, widget, row, column, span in places:
-            grid.addWidget(QLabel(words), row, column)
-            grid.addWidget(widget, row, column + 1, 1, span)
+        for words, widget, line, column, span in places:
+            grid.addWidget(QLabel(words), line, column)
+            grid.addWidget(widget, line, column + 1, 1, span)
             widget.setAccessibleName(words)
             widget.setMinimumWidth(70)
             widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # both columns get the same room
@@ -154,8 +149,7 @@ class TrainPanel(QWidget):
         self.device.activated.connect(self._changed)
         self.region.textEdited.connect(self._changed)
         self.inductive.toggled.connect(self._changed)
-        self.folder.textEdited.connect(self._write_folder)
-        self.choose.clicked.connect(self._choose_folder)
+        self.folder.given.connect(self._changed)
         self.form.changed.connect(self._changed)
         self.preparation.changed.connect(self._changed)
         for editor in self.aside.values():
@@ -183,7 +177,7 @@ class TrainPanel(QWidget):
 
     @guarded
     def _show(self, workspace: "Workspace") -> None:
-        self._folder_is_mine = False
+        self.folder.forget()
         with QSignalBlocker(self.region):
             self.region.setText(default_region(workspace.subject.areas))
         self.setEnabled(True)
@@ -257,18 +251,6 @@ class TrainPanel(QWidget):
         self._changed()
 
     @guarded
-    def _write_folder(self, text: str) -> None:
-        self._folder_is_mine = bool(text.strip())
-        self._changed()
-
-    @guarded
-    def _choose_folder(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder for the run", str(Path(self.folder.text() or Path.cwd()).parent))
-        if chosen:
-            self.folder.setText(chosen)
-            self._write_folder(chosen)
-
-    @guarded
     def _changed(self, *_: Any) -> None:
         self._timer.start()
 
@@ -315,8 +297,8 @@ class TrainPanel(QWidget):
 
     def _folder(self, workspace: "Workspace", params: dict[str, Any]) -> Path:
         """Folder that the user wrote, or a free one with a telling name, or the one where this very run was interrupted."""
-        if self._folder_is_mine:
-            return Path(self.folder.text().strip()).expanduser().absolute()
+        if self.folder.is_given:
+            return self.folder.path()
         name = f"{workspace.subject_folder.name}-{params['method']}-{params['preset']}-{params['seed']}"
         wanted = runs_folder(workspace.subject_folder) / name
         # an interrupted run of the same settings is gone on with
@@ -337,9 +319,8 @@ class TrainPanel(QWidget):
             self.checks = [Check("stop", str(error))]
         else:
             self.checks = training_checks(workspace.subject, spec) if self._may_start else self.checks
-            if not self._folder_is_mine and self._may_start:
-                self.folder.setText(str(spec.folder))
-                self.folder.setCursorPosition(len(self.folder.text()))
+            if self._may_start:
+                self.folder.propose(spec.folder)
         if self.form.problem or self.preparation.problem:
             self.checks = [*self.checks, Check("stop", "a setting above is wrong")]
         lines = [f"{SIGNS[check.level]} {check.text}" for check in self.checks]
@@ -356,11 +337,3 @@ class TrainPanel(QWidget):
 def runs_folder(subject: Path) -> Path:
     """Where runs of a subject go: beside it, or into the home where that cannot be written to."""
     return subject.parent / "runs" if os.access(subject.parent, os.W_OK) else Path.home() / "brain2pix-runs"
-
-
-def _row(*widgets: QWidget, stretch: int) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setSpacing(6)
-    for number, widget in enumerate(widgets):
-        row.addWidget(widget, int(not stretch or number == stretch))
-    return row
