@@ -36,15 +36,24 @@ def test_plain_lines(capsys):
     ]
 
 
-def test_a_line_every_few_seconds(capsys, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("brain2pix.cli._progress.time.monotonic", lambda: now[0])
-    draw = PlainLines()
-    draw(Started("encoder"))
-    for step in range(1, 41):
-        now[0] += 1
-        draw(Progress("encoder", step, 100))
-    assert capsys.readouterr().out.splitlines() == [
+@pytest.fixture
+def told(capsys, monkeypatch):
+    """Give the lines that come of events, each some seconds after the last."""
+
+    def tell(events, seconds):
+        now = [100.0]
+        monkeypatch.setattr("brain2pix.cli._progress.time.monotonic", lambda: now[0])
+        draw = PlainLines()
+        for event in events:
+            draw(event)
+            now[0] += seconds
+        return capsys.readouterr().out.splitlines()
+
+    return tell
+
+
+def test_a_line_every_few_seconds(told):
+    assert told([Started("encoder"), *(Progress("encoder", step, 100) for step in range(1, 41))], 1) == [
         "encoder ...",
         "encoder 10/100, 1 min 30 s left",
         "encoder 20/100, 1 min 20 s left",
@@ -53,28 +62,15 @@ def test_a_line_every_few_seconds(capsys, monkeypatch):
     ]
 
 
-def test_what_was_done_before_tells_nothing_of_the_time_that_is_left(capsys, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("brain2pix.cli._progress.time.monotonic", lambda: now[0])
-    draw = PlainLines()
-    for done in (5, 5, 6, 8):  # a stage that goes on, and is not said to begin
-        draw(Progress("cells", done, 12))
-        now[0] += 20
-    assert capsys.readouterr().out.splitlines() == ["cells 5/12", "cells 6/12, 4 min 00 s left", "cells 8/12, 1 min 20 s left"]
+def test_what_was_done_before_tells_nothing_of_the_time_that_is_left(told):
+    # a stage that goes on, and is not said to begin
+    lines = told([Progress("cells", done, 12) for done in (5, 5, 6, 8)], 20)
+    assert lines == ["cells 5/12", "cells 6/12, 4 min 00 s left", "cells 8/12, 1 min 20 s left"]
 
 
-def test_the_time_that_is_left_goes_by_while_a_cell_runs(capsys, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("brain2pix.cli._progress.time.monotonic", lambda: now[0])
-    draw = PlainLines()
-    draw(Started("cells"))
-    for done in (0, 0, 0, 1, 1, 1, 2):  # a cell takes a minute
-        draw(Progress("cells", done, 12))
-        now[0] += 20
-    assert capsys.readouterr().out.splitlines() == [
-        "cells ...",
-        "cells 0/12",
-        "cells 0/12",
+def test_the_time_that_is_left_goes_by_while_a_cell_runs(told):
+    # a cell takes a minute
+    assert told([Progress("cells", done, 12) for done in (0, 0, 0, 1, 1, 1, 2)], 20)[2:] == [
         "cells 1/12, 11 min 00 s left",
         "cells 1/12, 10 min 40 s left",
         "cells 1/12, 10 min 20 s left",
@@ -82,15 +78,9 @@ def test_the_time_that_is_left_goes_by_while_a_cell_runs(capsys, monkeypatch):
     ]
 
 
-def test_what_comes_before_the_first_step_is_no_pace(capsys, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("brain2pix.cli._progress.time.monotonic", lambda: now[0])
-    draw = PlainLines()
-    draw(Started("encoder"))
-    for label, done, total in (("features", 64, 128), ("features", 128, 128), ("", 1, 100), ("", 11, 100)):
-        now[0] += 20
-        draw(Progress("encoder", done, total, label))
-    assert capsys.readouterr().out.splitlines() == [
+def test_what_comes_before_the_first_step_is_no_pace(told):
+    steps = [(64, 128, "features"), (128, 128, "features"), (1, 100, ""), (11, 100, "")]
+    assert told([Started("encoder"), *(Progress("encoder", *each) for each in steps)], 20) == [
         "encoder ...",
         "encoder features 64/128",
         "encoder features 128/128, 0.0 s left",
