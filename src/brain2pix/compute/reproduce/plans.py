@@ -18,7 +18,6 @@ _NO_TEST = {"weight_fmri": 0, "snr_source": "none"}
 _BORROWS = {"encoder_from": {"ablation": "full"}}  # E is trained once
 _INDUCTIVE = {"repeats_split": None}
 _FEATURES = {"gaziv": "image_loss.perceptual", "beliy": "image_loss.features"}
-_SHORT_BELIY = {"encoder.n_steps": 600, "decoder.n_steps": 600}  # of its preset demo: with its own steps the plan takes an hour
 _PUBLISHED_RUNS = {"beliy": {"GOD": 20, "vim-1": 10}}
 
 
@@ -127,10 +126,9 @@ def make_plan(name: str, method: str, *, image_size: int, data: str = "", runs: 
         )
     else:
         preset = "tiny" if image_size <= 48 else "demo"
-        shorter = grey | (_SHORT_BELIY if (method, preset) == ("beliy", "demo") else {})
         chosen = ("full", "images", "supervised", "no features", "blocks 1", "no shift")
-        found = [variant for variant in variants_of(method, preset, shorter) if variant.name in chosen]
-        plan = Plan("short", method, preset, shorter, tuple(found), runs=2, per_class=10)
+        found = [variant for variant in variants_of(method, preset, grey) if variant.name in chosen]
+        plan = Plan("short", method, preset, grey, tuple(found), runs=2, per_class=10)
     return plan if runs is None else replace(plan, runs=runs)
 
 
