@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from platformdirs import user_cache_path
 
-from brain2pix.data.cache import open_cache, write_cache
 from brain2pix.errors import MissingDataError
 from brain2pix.events import CancelToken
 
@@ -97,6 +96,8 @@ class Predictions:
         -------
         float16 array as of `predict_responses`, or a float32 memory map of the same numbers, [u v]
         """
+        from brain2pix.data.cache import open_cache  # with HDF5, which a look at the list of systems need not load
+
         if self._found is None:
             path = _cache_of(method, images) if method.adopted else None
             self._found = None if path is None else open_cache(path, (len(images), method.info.subjects[0].n_voxels))
@@ -125,6 +126,8 @@ def _cache_of(method: "SelfSupervised", images: "NDArray[np.uint8]") -> "Path":
 
 
 def _keep(path: "Path", predicted: "NDArray[Any]") -> None:
+    from brain2pix.data.cache import write_cache
+
     n_voxels = predicted.shape[1]
     parts = (slice(start, min(start + _COLUMNS, n_voxels)) for start in range(0, n_voxels, _COLUMNS))
     try:
