@@ -184,13 +184,13 @@ class Comparison(QObject):
 
     @guarded
     def _scored(self, error: str) -> None:
-        if not error:
-            ids = self.pictures.stimulus_ids
-            self.runs = {key: score_again(run, ids) for key, run in self.runs.items()}
-        self.scoring.emit(False)
         if error:
+            self.scoring.emit(False)
             self.said.emit(f"The scores could not be computed: {error}")
             return
+        ids = self.pictures.stimulus_ids
+        self.runs = {key: score_again(run, ids) for key, run in self.runs.items()}
+        self.scoring.emit(False)
         self.changed.emit()
         self._order()
 

@@ -37,7 +37,7 @@ def run(name, data, folder, lender=None, sink=ignore, **changes):
     seed_everything(0, "make")
     method = make_method(name, settings_of(name, **changes), [data.subject], data.image_size)
     if lender is not None:
-        method.adopt_encoder(load_model(RunFolder(lender).model.parent))
+        method.adopt_encoder(load_model(lender))
     train(method, data, TrainingContext(torch.device("cpu"), 0, sink, CancelToken()), RunFolder(folder), TrainingSettings(previews=1))
     return method
 
